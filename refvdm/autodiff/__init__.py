@@ -1,0 +1,15 @@
+"""Gradients of plain NumPy code: `value, pullback = vjp(f, *primals)`.
+
+NumPy code goes in, gradients come out: a function written with `np.exp`, `@`, `np.sum`, ... runs on arrays as it is, and on
+Tensors recorded. tensor.py records, rules.py holds the set of primitives with their backward rules, vjp.py walks back,
+tree.py handles nested parameters, check.py proves a rule against finite differences.
+"""
+from . import rules as _rules  # noqa: F401  (registers the primitives)
+from .check import check_vjp
+from .rules import linear, log_softmax, logsumexp, solve_triangular
+from .tensor import Tensor, defvjp
+from .tree import ravel, tree_leaves, tree_map
+from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp
+
+__all__ = ["Tensor", "vjp", "grad", "value_and_grad", "jacobian", "stop_gradient", "ravel", "check_vjp", "defvjp",
+           "linear", "logsumexp", "log_softmax", "solve_triangular", "tree_leaves", "tree_map"]

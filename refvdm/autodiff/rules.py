@@ -1,0 +1,323 @@
+"""The closed set of primitives: for each its forward formula and beside it how the cotangent goes back.
+
+Notation: y = f(a, b); L is the scalar at the end; y_bar = dL/dy, a_bar = dL/da, b_bar = dL/db, of the shapes of y, a, b.
+Where a broadcasts against b, a rule returns the broadcast shape and the engine sums (vjp.unbroadcast).
+
+Ties and kinks, where a derivative is a matter of policy:
+    maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
+    abs                 0 at 0
+    clip                1 on the closed interval [a_min, a_max], 0 outside (as torch; JAX halves at the bounds)
+    where               the branch that was taken; the other gets an exact 0, but if it *computes* inf or nan there, make its
+                        argument safe first (where around the argument, then where around the result)
+    sqrt, log at 0      inf, as the formula says
+    power               b = 0: a_bar = 0; a = 0: b_bar = 0
+    logaddexp, logsumexp    equal infinite arguments share equally (logaddexp); an all -inf slice gets 0 (logsumexp)
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.linalg
+import scipy.special
+
+from .tensor import _getitem, defvjp
+
+# ---------------------------------------------------------------- arithmetic
+
+# y = a + b, a - b, a b, a / b, -x
+defvjp(np.add, lambda y_bar, y, a, b: y_bar,
+               lambda y_bar, y, a, b: y_bar)
+defvjp(np.subtract, lambda y_bar, y, a, b: y_bar,
+                    lambda y_bar, y, a, b: -y_bar)
+defvjp(np.multiply, lambda y_bar, y, a, b: y_bar * b,
+                    lambda y_bar, y, a, b: y_bar * a)
+defvjp(np.divide, lambda y_bar, y, a, b: y_bar / b,
+                  lambda y_bar, y, a, b: -y_bar * y / b)
+defvjp(np.negative, lambda y_bar, y, x: -y_bar)
+
+# y = a^b: dy/da = b a^(b-1), dy/db = a^b log a
+defvjp(np.power, lambda y_bar, y, a, b: y_bar * b * np.power(a, np.where(b == 0, 1, b - 1)),
+                 lambda y_bar, y, a, b: y_bar * y * np.log(np.where(a == 0, 1, a)))
+# y = x^2, x^(1/2), 1/x, |x|
+defvjp(np.square, lambda y_bar, y, x: y_bar * (2 * x))
+defvjp(np.sqrt, lambda y_bar, y, x: y_bar / (2 * y))
+defvjp(np.reciprocal, lambda y_bar, y, x: -y_bar * y * y)
+defvjp(np.absolute, lambda y_bar, y, x: y_bar * np.sign(x))
+
+# ---------------------------------------------------------------- exponentials and friends
+
+defvjp(np.exp, lambda y_bar, y, x: y_bar * y)
+defvjp(np.expm1, lambda y_bar, y, x: y_bar * (y + 1))
+defvjp(np.log, lambda y_bar, y, x: y_bar / x)
+defvjp(np.log1p, lambda y_bar, y, x: y_bar / (1 + x))
+defvjp(np.sin, lambda y_bar, y, x: y_bar * np.cos(x))
+defvjp(np.cos, lambda y_bar, y, x: -y_bar * np.sin(x))
+defvjp(np.tanh, lambda y_bar, y, x: y_bar * (1 - y * y))
+
+
+def _share(a, b):
+    """expit(a - b), the share of a in logaddexp(a, b); 1/2 where both are the same infinity."""
+    return scipy.special.expit(np.subtract(a, b, where=a != b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape), a.dtype)))
+
+
+# y = log(e^a + e^b)
+defvjp(np.logaddexp, lambda y_bar, y, a, b: y_bar * _share(a, b),
+                     lambda y_bar, y, a, b: y_bar * _share(b, a))
+
+# y = 1/(1 + e^-x); its derivative is expit(x) expit(-x): y (1 - y) would be 0 from x = 37 on
+defvjp(scipy.special.expit, lambda y_bar, y, x: y_bar * y * scipy.special.expit(-x))
+# y = log Phi(x): dy/dx = phi(x)/Phi(x) = exp(-x^2/2 - y)/sqrt(2 pi)
+defvjp(scipy.special.log_ndtr, lambda y_bar, y, x: y_bar * (np.exp(-0.5 * x * x - y) * (1 / math.sqrt(2 * math.pi))))
+# y = erf(x)
+defvjp(scipy.special.erf, lambda y_bar, y, x: y_bar * (np.exp(-x * x) * (2 / math.sqrt(math.pi))))
+
+# ---------------------------------------------------------------- choices
+
+
+def _larger(y_bar, a, b):
+    """y_bar where a > b, half of it where a = b, 0 where a < b."""
+    return np.where(a > b, y_bar, np.where(a == b, y_bar / 2, 0))
+
+
+defvjp(np.maximum, lambda y_bar, y, a, b: _larger(y_bar, a, b),
+                   lambda y_bar, y, a, b: _larger(y_bar, b, a))
+defvjp(np.minimum, lambda y_bar, y, a, b: _larger(y_bar, b, a),
+                   lambda y_bar, y, a, b: _larger(y_bar, a, b))
+
+
+def _where(condition, a, b):
+    if np.asarray(condition).dtype != bool:
+        raise TypeError(f"np.where: the condition must be boolean, got dtype {np.asarray(condition).dtype}")
+    return np.where(condition, a, b)
+
+
+defvjp(np.where, None,
+       lambda y_bar, y, condition, a, b: np.where(condition, y_bar, 0),
+       lambda y_bar, y, condition, a, b: np.where(condition, 0, y_bar),
+       forward=_where)
+
+
+def _clip(x, a_min=None, a_max=None, *, min=None, max=None):
+    return np.clip(x, a_min if min is None else min, a_max if max is None else max)
+
+
+def _clip_pull(y_bar, y, x, a_min=None, a_max=None, *, min=None, max=None):
+    low, high = a_min if min is None else min, a_max if max is None else max
+    inside = (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
+    return np.where(inside, y_bar, 0)
+
+
+defvjp(np.clip, _clip_pull, forward=_clip)
+
+# ---------------------------------------------------------------- sums
+
+
+def _spread(y_bar, x, axis, keepdims):
+    """y_bar, which lacks the summed axes of x, repeated along them."""
+    if axis is not None and not keepdims:
+        y_bar = np.expand_dims(y_bar, axis)
+    return np.broadcast_to(y_bar, x.shape)
+
+
+# y = sum of x over axis, y = mean
+defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis, keepdims))
+defvjp(np.mean, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar / (x.size / y.size), x, axis, keepdims))
+# y_i = sum_{j <= i} x_j, so x_bar_j = sum_{i >= j} y_bar_i
+defvjp(np.cumsum, lambda y_bar, y, x, axis=None:
+       np.flip(np.cumsum(np.flip(y_bar, axis or 0), axis or 0), axis or 0).reshape(x.shape))
+
+
+def logsumexp(x, axis=None, keepdims: bool = False):
+    """log sum exp(x) over `axis` (all axes when None), of an array or a Tensor; nothing overflows.
+
+    SciPy's function of the same name, which does not dispatch on its own. An all -inf slice gives -inf with gradient 0.
+    """
+    return scipy.special.logsumexp(x, axis=axis, keepdims=keepdims)
+
+
+def _logsumexp_pull(y_bar, y, x, axis=None, keepdims=False):
+    y, y_bar = _spread(y, x, axis, keepdims), _spread(y_bar, x, axis, keepdims)
+    return y_bar * np.exp(x - np.where(y == -np.inf, 0, y))
+
+
+logsumexp = defvjp(logsumexp, _logsumexp_pull)
+
+
+def log_softmax(x, axis=-1):
+    """x - logsumexp(x) over `axis`, of an array or a Tensor: the log-probabilities of the logits x."""
+    return scipy.special.log_softmax(x, axis=axis)
+
+
+log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=-1: y_bar - np.exp(y) * np.sum(y_bar, axis=axis, keepdims=True))
+
+# ---------------------------------------------------------------- linear algebra
+
+
+def _matmul_a(y_bar, y, a, b):
+    # Y = A B: A_bar = Y_bar B^T (Giles 2008, 2.2.2); a vector is a row on the left, a column on the right
+    if b.ndim == 1:
+        return np.expand_dims(y_bar, -1) * b
+    if a.ndim == 1:
+        return np.matmul(b, np.expand_dims(y_bar, -1))[..., 0]
+    return np.matmul(y_bar, np.swapaxes(b, -1, -2))
+
+
+def _matmul_b(y_bar, y, a, b):
+    # Y = A B: B_bar = A^T Y_bar
+    if a.ndim == 1:
+        return y_bar * a if b.ndim == 1 else np.expand_dims(a, -1) * np.expand_dims(y_bar, -2)
+    if b.ndim == 1:
+        return a * np.expand_dims(y_bar, -1)
+    if b.ndim == 2:  # one product over all batches, where the engine would sum a product for each
+        return _rows(a).T @ _rows(y_bar)
+    return np.matmul(np.swapaxes(a, -1, -2), y_bar)
+
+
+def _rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+defvjp(np.matmul, _matmul_a, _matmul_b)
+
+
+def solve_triangular(a, b, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False):
+    """x with A x = b (trans 0 or "N") or A^T x = b (trans 1, 2, "T" or "C"); a (n, n), b (n,) or (n, k), arrays or Tensors.
+
+    Only the triangle that `lower` names is read, with unit_diagonal without its diagonal, and only what is read has a
+    gradient. scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
+    """
+    if np.ndim(a) != 2 or np.ndim(b) not in (1, 2):
+        raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), got {np.shape(a)} and {np.shape(b)}")
+    return scipy.linalg.solve_triangular(a, b, trans=trans, lower=lower, unit_diagonal=unit_diagonal)
+
+
+def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
+    # y = A^-1 b: b_bar = A^-T y_bar (Giles 2008, 2.2.3)
+    other = 1 if trans in (0, "N") else 0
+    return scipy.linalg.solve_triangular(a, y_bar, trans=other, lower=lower, unit_diagonal=unit_diagonal)
+
+
+def _solve_a(b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
+    # A_bar = -b_bar y^T, (-y b_bar^T for A^T y = b), on the entries that were read
+    left, right = (b_bar, y) if trans in (0, "N") else (y, b_bar)
+    full = -(left.reshape(len(a), -1) @ right.reshape(len(a), -1).T)
+    return np.tril(full, -1 if unit_diagonal else 0) if lower else np.triu(full, 1 if unit_diagonal else 0)
+
+
+solve_triangular = defvjp(solve_triangular, _solve_a,
+                          lambda b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False: b_bar, shared=_solve_shared)
+
+# y = x with everything above (tril) or below (triu) diagonal k set to 0
+defvjp(np.tril, lambda y_bar, y, x, k=0: np.tril(y_bar, k))
+defvjp(np.triu, lambda y_bar, y, x, k=0: np.triu(y_bar, k))
+
+# ---------------------------------------------------------------- linear layer with its activation, fused
+#
+# The inner loop of every network here. One node instead of three (matmul, add, activation), the bias and the activation
+# in place, and only y and, for silu, the sigmoid kept. Each activation: z -> (y, saved), written over z; and y_bar -> z_bar.
+
+
+def _tanh(z):
+    return np.tanh(z, out=z), None
+
+
+def _tanh_pull(y_bar, y, _):
+    # dy/dz = 1 - y^2
+    d = y * y
+    np.subtract(1, d, out=d)
+    return np.multiply(d, y_bar, out=d)
+
+
+def _silu(z):
+    # y = z s, s = sigmoid(z) = (1 + tanh(z/2))/2: five times faster than expit; what it loses far out on the negative side,
+    # where s is 1e-16 instead of e^z, an activation does not need
+    s = np.tanh(z * 0.5)
+    s += 1
+    s *= 0.5
+    z *= s
+    return z, s
+
+
+def _silu_pull(y_bar, y, s):
+    # dy/dz = s + z s (1 - s) = s + y (1 - s)
+    d = 1 - s
+    d *= y
+    d += s
+    return np.multiply(d, y_bar, out=d)
+
+
+def _relu(z):
+    return np.maximum(z, 0, out=z), None
+
+
+def _relu_pull(y_bar, y, _):
+    # 1 where z > 0, 0 at the kink
+    return y_bar * (y > 0)
+
+
+ACTIVATIONS = {"identity": (lambda z: (z, None), lambda y_bar, y, _: y_bar),
+               "tanh": (_tanh, _tanh_pull), "silu": (_silu, _silu_pull), "relu": (_relu, _relu_pull)}
+
+
+def linear(x, W, b, activation: str = "identity"):
+    """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu"; arrays and Tensors alike.
+
+    x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out). ValueError for other shapes or an unknown activation.
+    """
+    if np.ndim(W) != 2 or np.ndim(x) < 1 or np.shape(x)[-1] != np.shape(W)[0] or np.shape(b) != (np.shape(W)[1],):
+        raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), "
+                         f"got {np.shape(x)}, {np.shape(W)}, {np.shape(b)}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    z = np.asarray(x @ W)
+    z = np.add(z, b, out=z if z.dtype == np.result_type(z, b) else None)
+    return ACTIVATIONS[activation][0](z)
+
+
+linear = defvjp(
+    linear,
+    lambda z_bar, y, x, W, b, activation="identity": z_bar @ W.T,
+    lambda z_bar, y, x, W, b, activation="identity": _rows(x).T @ _rows(z_bar),
+    lambda z_bar, y, x, W, b, activation="identity": np.sum(_rows(z_bar), axis=0),
+    shared=lambda y_bar, y, x, W, b, activation="identity": ACTIVATIONS[activation][1](y_bar, *y),
+    saves=True)
+
+# ---------------------------------------------------------------- shapes: the cotangent takes the way back
+
+defvjp(np.reshape, lambda y_bar, y, x, shape: y_bar.reshape(x.shape))
+defvjp(np.ravel, lambda y_bar, y, x: y_bar.reshape(x.shape))
+defvjp(np.expand_dims, lambda y_bar, y, x, axis: y_bar.reshape(x.shape))
+defvjp(np.squeeze, lambda y_bar, y, x, axis=None: y_bar.reshape(x.shape))
+defvjp(np.transpose, lambda y_bar, y, x, axes=None:
+       np.transpose(y_bar, None if axes is None else np.argsort(np.mod(axes, x.ndim))))
+defvjp(np.swapaxes, lambda y_bar, y, x, axis1, axis2: np.swapaxes(y_bar, axis1, axis2))
+defvjp(np.moveaxis, lambda y_bar, y, x, source, destination: np.moveaxis(y_bar, destination, source))
+defvjp(np.broadcast_to, lambda y_bar, y, x, shape: y_bar)  # the engine sums
+
+
+def _concatenate_pull(i, y_bar, y, *arrays, axis=0):
+    if axis is None:
+        start = sum(a.size for a in arrays[:i])
+        return y_bar[start : start + arrays[i].size].reshape(arrays[i].shape)
+    start = sum(a.shape[axis] for a in arrays[:i])
+    return np.moveaxis(np.moveaxis(y_bar, axis, 0)[start : start + arrays[i].shape[axis]], 0, axis)
+
+
+defvjp(np.concatenate, each=_concatenate_pull, forward=lambda *arrays, axis=0: np.concatenate(arrays, axis))
+defvjp(np.stack, each=lambda i, y_bar, y, *arrays, axis=0: np.moveaxis(y_bar, axis, 0)[i],
+       forward=lambda *arrays, axis=0: np.stack(arrays, axis))
+
+
+def _getitem_pull(y_bar, y, x, index):
+    # y = x[index]: y_bar goes back to where y was taken from; an element taken twice gets both
+    x_bar = np.zeros_like(x)
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(p, np.ndarray) and p.dtype != bool for p in parts):
+        np.add.at(x_bar, index, y_bar)
+    else:
+        x_bar[index] = y_bar
+    return x_bar
+
+
+defvjp(_getitem, _getitem_pull)

@@ -1,0 +1,117 @@
+"""Trees: nested dicts, lists and tuples whose leaves are arrays.
+
+Parameters, cotangents and results are trees. A dict keeps its insertion order, so the order of the leaves is the order
+in which a reader sees them written. Float leaves are differentiated; integer, bool and None leaves are constants that
+every function here carries along untouched.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+Tree = Any
+
+
+def children(tree: Tree) -> list[tuple[str, Tree]] | None:
+    """The named children of a dict, list or tuple, ("['W1']", child) in order; None for a leaf."""
+    if isinstance(tree, dict):
+        return [(f"[{key!r}]", child) for key, child in tree.items()]
+    if isinstance(tree, (list, tuple)):
+        return [(f"[{i}]", child) for i, child in enumerate(tree)]
+    return None
+
+
+def tree_leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf with its path, depth first: ("['encoder'][0]['W1']", array)."""
+    below = children(tree)
+    if below is None:
+        yield path, tree
+    else:
+        for step, child in below:
+            yield from tree_leaves(child, path + step)
+
+
+def tree_map(f: Callable, tree: Tree, *others: Tree, path: str = "") -> Tree:
+    """The tree with f(leaf, *leaves of the others at the same place) for every leaf.
+
+    `others` need the same structure (dicts the same keys, in any order) down to the leaves of `tree`.
+    ValueError naming the place where they differ.
+    """
+    below = children(tree)
+    if below is None:
+        return f(tree, *others)
+    for other in others:
+        if not _same_node(tree, other):
+            raise ValueError(f"trees differ at {path or 'the root'}: expected {_describe(tree)}, got {_describe(other)}")
+    if isinstance(tree, dict):
+        return {k: tree_map(f, v, *(o[k] for o in others), path=f"{path}[{k!r}]") for k, v in tree.items()}
+    mapped = [tree_map(f, v, *(o[i] for o in others), path=f"{path}[{i}]") for i, v in enumerate(tree)]
+    if hasattr(tree, "_fields"):  # a NamedTuple takes its fields one by one
+        return type(tree)(*mapped)
+    return type(tree)(mapped)
+
+
+def _same_node(a: Tree, b: Tree) -> bool:
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys()
+    return isinstance(b, (list, tuple)) and len(a) == len(b)
+
+
+def _describe(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return f"a dict with keys {list(tree)}"
+    if isinstance(tree, (list, tuple)):
+        return f"a {type(tree).__name__} of length {len(tree)}"
+    return f"a leaf of type {type(tree).__name__}"
+
+
+def is_float(leaf: Any) -> bool:
+    """True for what is differentiated: arrays, NumPy scalars, Python floats and Tensors of a real floating dtype.
+
+    TypeError for what is neither that nor a constant (integer, bool, None): complex numbers, strings, masked arrays.
+    """
+    if isinstance(leaf, float):
+        return True
+    if leaf is None or isinstance(leaf, (bool, int)):
+        return False
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf, np.ma.MaskedArray):
+        kind = type(leaf).__name__ if dtype is None else f"{type(leaf).__name__} of dtype {dtype}"
+        raise TypeError(f"expected an array of real floats (or an integer, bool or None constant), got {kind}")
+    return dtype.kind == "f"
+
+
+def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
+    """flat, unravel: all float leaves as one vector (n,) in leaf order, and the way back.
+
+    `unravel(flat)` puts the constants (integer, bool and None leaves) back where they were and gives every leaf its
+    own shape and dtype; its arrays are copies unless `copy=False`. Leaves of several dtypes meet in the widest. Works
+    on Tensors too. ValueError when `flat` does not have shape (n,); TypeError when there is no float leaf.
+    """
+    leaves = [leaf if hasattr(leaf, "shape") else np.asarray(leaf) for _, leaf in tree_leaves(tree) if is_float(leaf)]
+    if not leaves:
+        raise TypeError("ravel: expected a tree with at least one float leaf, got none")
+    n = sum(leaf.size for leaf in leaves)
+    flat = np.concatenate([np.reshape(leaf, (-1,)) for leaf in leaves])
+
+    def unravel(flat: Any, copy: bool = True) -> Tree:
+        if np.shape(flat) != (n,):
+            raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
+        start = 0
+
+        def take(leaf):
+            nonlocal start
+            if not is_float(leaf):
+                return leaf
+            shape, size = np.shape(leaf), int(np.size(leaf))
+            piece = np.reshape(flat[start : start + size], shape)
+            start += size
+            if isinstance(piece, np.ndarray):
+                piece = piece.astype(getattr(leaf, "dtype", piece.dtype), copy=copy)
+            return piece
+
+        return tree_map(take, tree)
+
+    return flat, unravel
