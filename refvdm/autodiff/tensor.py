@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,11 +32,9 @@ class Rule(NamedTuple):
     each: Callable | None  # the pull of argument i when their number is open (concatenate, stack)
     shared: Callable | None
     saves: bool
+    operands: Container[int]  # the positions of arrays that are differentiated; other arguments are constants
     most: int  # positional arguments at the most
     keywords: frozenset[str]
-
-    def differentiable(self, position: int) -> bool:
-        return self.each is not None or (position < len(self.pulls) and self.pulls[position] is not None)
 
 
 RULES: dict[Callable, Rule] = {}
@@ -227,40 +225,35 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     if len(args) > rule.most or not rule.keywords.issuperset(kwargs):
         raise TypeError(f"{_name(function)} of a Tensor takes at most {rule.most} positional arguments and the keywords "
                         f"{sorted(rule.keywords)}, got {len(args)} and {sorted(kwargs)}")
-    recording, parents, dtypes, scalars, fixed = None, [], [], [], []
+    operands, recording, parents, fixed, dtype, mixed = rule.operands, None, [], [], None, False
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
-            if not rule.differentiable(position):
+            if position not in operands:
                 raise TypeError(f"{_name(function)} is not differentiable in argument {position}: it cannot be a Tensor")
-            if recording is None:
+            if arg.recording is not recording:
+                if recording is not None:
+                    raise TypeError(f"{_name(function)} meets Tensors of two recordings: a function inside vjp or grad closes over "
+                                    f"a Tensor of an outer one. Pass it as an argument, or use stop_gradient; only first "
+                                    f"derivatives are supported")
                 recording = arg.recording
-            elif arg.recording is not recording:
-                raise TypeError(f"{_name(function)} meets Tensors of two recordings: a function inside vjp or grad closes over a "
-                                f"Tensor of an outer one. Pass it as an argument, or use stop_gradient; only first derivatives "
-                                f"are supported")
             parents.append((position, arg))
             arg = arg.value
-            (dtypes if arg.ndim else scalars).append(arg.dtype)
-        elif rule.differentiable(position):
+        elif position in operands:
             arg = np.array(arg)
-            if arg.dtype.kind not in "fiub":
-                raise TypeError(f"{_name(function)}: argument {position} must hold real numbers, got dtype {arg.dtype}")
-            if arg.ndim:
-                dtypes.append(arg.dtype)
         else:
-            arg = _frozen(arg)
+            fixed.append(_frozen(arg))
+            continue
         fixed.append(arg)
+        if arg.dtype is not dtype:
+            mixed = dtype is not None
+            dtype = arg.dtype
     if recording is None:
         raise TypeError(f"{_name(function)}: pass Tensors by position, not by keyword")
     if not recording.open:
         raise TypeError(f"{_name(function)} meets a Tensor whose recording has ended: it must not leave the function that was "
                         f"given to vjp or grad")
-    dtype = _widest(dtypes or scalars)
-    if dtype.kind != "f":
-        dtype = _widest([dtype, *scalars])
-    for position, arg in enumerate(fixed):
-        if rule.differentiable(position) and arg.dtype is not dtype:
-            fixed[position] = arg.astype(dtype)
+    if mixed:
+        dtype = _unify(function, fixed, operands, parents)
     answer = rule.forward(*fixed, **kwargs)
     value = np.asarray(answer[0] if rule.saves else answer)
     if value.dtype is not dtype:
@@ -268,12 +261,19 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     return Tensor(value, recording, parents, rule, answer if rule.saves else value, fixed, kwargs)
 
 
-def _widest(dtypes: list) -> np.dtype:
-    first = dtypes[0]
-    for dtype in dtypes:
-        if dtype is not first:
-            return np.result_type(*dtypes)
-    return first
+def _unify(function: Callable, fixed: list, operands: Container[int], parents: list) -> np.dtype:
+    """Cast operands of several dtypes, in place in the list, to the widest of those that count; 0-d ones do not widen."""
+    places = [i for i in range(len(fixed)) if i in operands]
+    for i in places:
+        if fixed[i].dtype.kind not in "fiub":
+            raise TypeError(f"{_name(function)}: argument {i} must hold real numbers, got dtype {fixed[i].dtype}")
+    dtypes = [fixed[i].dtype for i in places if fixed[i].ndim]
+    if not any(d.kind == "f" for d in dtypes):
+        dtypes += [parent.dtype for _, parent in parents]
+    dtype = np.result_type(*dtypes)
+    for i in places:
+        fixed[i] = fixed[i].astype(dtype, copy=False)
+    return dtype
 
 
 def _frozen(arg: Any) -> Any:
@@ -316,6 +316,7 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     parameters = list(inspect.signature(like).parameters.values())[3 if each else 2:]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rule = Rule(forward or function, pulls, each, shared, saves,
+                operands=range(10**9) if each else frozenset(i for i, pull in enumerate(pulls) if pull),
                 most=10**9 if each or any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional),
                 keywords=frozenset(p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)))
     RULES[function] = rule

@@ -1,0 +1,13 @@
+"""Variational diffusion models, 13.4.2-13.4.3.
+
+schedule.py the noise levels | forward.py q | decoder.py p(x_0 | x_1) | elbo.py the model and its bound | sample.py from noise to
+data | denoiser.py exact denoisers, known data | network.py denoisers that learn
+"""
+from .decoder import CategoricalDecoder, ExactDecoder, GaussianDecoder
+from .elbo import ELBO, VDM, diffusion_kl, diffusion_kl_general, prior_kl
+from .forward import q_marginal, q_posterior, q_step, sample_q
+from .sample import ancestral_path
+from .schedule import Schedule
+
+__all__ = ["Schedule", "q_step", "q_marginal", "q_posterior", "sample_q", "VDM", "ELBO", "GaussianDecoder", "CategoricalDecoder",
+           "ExactDecoder", "prior_kl", "diffusion_kl", "diffusion_kl_general", "ancestral_path"]

@@ -1,0 +1,129 @@
+"""p(x_0 | x_1), the decoder of the first term of 13.24.
+
+A decoder has two methods; anything that has them will do:
+
+    log_prob(x_0, x_1, prediction, schedule) -> (batch,)     log p(x_0 | x_1) in nats, summed over each example
+    sample(x_1, prediction, schedule, eps) -> x_0            a draw, made from standard normal eps of x_0's shape
+
+prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits or None.
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit, ndtr
+
+from ..autodiff import log_softmax, stop_gradient
+from ..gaussian import log_normal
+from .schedule import Schedule
+
+
+class Prediction(NamedTuple):
+    """A denoiser's answer: x_0 hat, shape of x_t, and its logits (batch, ..., K) when it has a categorical of its own."""
+
+    x_0_hat: Any
+    logits: Any
+
+
+def predict(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Prediction:
+    """Ask a denoiser for all it has, in one evaluation when it can say `expectation(logits)` -> x_0 hat."""
+    if not hasattr(denoiser, "logits"):
+        return Prediction(denoiser(theta, x_t, t), None)
+    logits = denoiser.logits(theta, x_t, t)
+    if hasattr(denoiser, "expectation"):
+        return Prediction(denoiser.expectation(logits), logits)
+    return Prediction(denoiser(theta, x_t, t), logits)
+
+
+class GaussianDecoder:
+    """p(x_0 | x_1) = N(x_0; x_0 hat(x_1, 1), variance I), for float data. ValueError unless variance > 0 and finite."""
+
+    def __init__(self, variance: float):
+        if not 0 < variance < np.inf:
+            raise ValueError(f"GaussianDecoder: variance must be positive and finite, got {variance}")
+        self.variance = float(variance)
+
+    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+        return sum_per_example(log_normal(x_0, prediction.x_0_hat, float(np.log(self.variance))))
+
+    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+        return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps
+
+
+class CategoricalDecoder:
+    """p(x_0 | x_1) = product over elements of a categorical over K levels, for integer data scaled to floats.
+
+    levels (K,) are the scaled values, rising; every element of x_0 must be one of them. The logits are the denoiser's own
+    (a denoiser with .logits(theta, x_t, t) -> (batch, ..., K)); without those, the exact Gaussian log-likelihoods of x_1 under
+    each level, log N(x_1; sqrt(abar_1) v_k, 1 - abar_1), normalised over k (as Kingma et al. 2021, appendix E): the posterior of
+    an element under equal weights of all levels.
+    ValueError for levels that are not finite and rising, logits of another K, or an x_0 that is none of the levels.
+    """
+
+    def __init__(self, levels: Any):
+        self.levels = np.array(levels, np.float64)
+        if self.levels.ndim != 1 or len(self.levels) < 2 or not np.all(np.isfinite(self.levels)) or not np.all(np.diff(self.levels) > 0):
+            raise ValueError(f"CategoricalDecoder: levels must be at least two finite rising numbers, shape (K,), got {levels!r}")
+
+    def log_probs(self, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+        """log p(x_0 = v_k | x_1) for every element and level: (batch, ..., K)."""
+        logits = prediction.logits
+        if logits is None:
+            logits = level_logits(x_1, schedule.gamma[1], self.levels)
+        elif np.shape(logits)[-1] != len(self.levels):
+            raise ValueError(f"CategoricalDecoder: the denoiser's logits must end in K = {len(self.levels)}, got shape {np.shape(logits)}")
+        return log_softmax(logits)
+
+    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+        chosen = self._one_hot(x_0)
+        return sum_per_example(np.sum(np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0), axis=-1))
+
+    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+        # the level at which the cumulated probability passes the uniform number Phi(eps)
+        cumulated = np.cumsum(np.exp(self.log_probs(x_1, prediction, schedule)), axis=-1)
+        k = np.sum(cumulated < ndtr(eps)[..., None], axis=-1)
+        return self.levels.astype(x_1.dtype)[np.minimum(k, len(self.levels) - 1)]
+
+    def _one_hot(self, x_0: Any) -> np.ndarray:
+        chosen = stop_gradient(x_0)[..., None] == self.levels.astype(x_0.dtype)
+        known = np.any(chosen, axis=-1)
+        if not np.all(known):
+            at = tuple(map(int, np.argwhere(~known)[0]))
+            raise ValueError(f"CategoricalDecoder: x_0 must hold levels only ({self.levels[0]:g} to {self.levels[-1]:g}, K = "
+                             f"{len(self.levels)}), got {stop_gradient(x_0)[at]} at index {at}")
+        return chosen
+
+
+class ExactDecoder:
+    """The true p(x_0 | x_1) of a known data distribution, from one of the exact denoisers of denoiser.py.
+
+    With it and that denoiser the bound is as tight as T steps allow, so that it can be held against the known entropy.
+    """
+
+    def __init__(self, denoiser: Any):
+        self.denoiser = denoiser
+
+    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+        return self.denoiser.log_posterior(x_0, x_1, np.ones(len(x_1), int))
+
+    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+        return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
+
+
+def level_logits(x_t: Any, gamma: Any, levels: np.ndarray) -> Any:
+    """log N(x_t; sqrt(abar) v_k, 1 - abar) for every element and level, up to a constant in k: (batch, ..., K).
+
+    -(x_t - sqrt(abar) v)²/(2 (1 - abar)) less its part without v: (sqrt(abar) x_t v - abar v²/2)/(1 - abar). gamma () or
+    (batch,), float64; with SNR = abar/(1 - abar) this is SNR v (x_t/sqrt(abar) - v/2).
+    """
+    gamma = np.reshape(gamma, np.shape(gamma) + (1,) * (np.ndim(x_t) if np.ndim(gamma) else 0))
+    cast = (lambda c: c.astype(x_t.dtype)) if isinstance(gamma, np.ndarray) else (lambda c: c)
+    slope = cast(np.exp(-gamma) / np.sqrt(expit(-gamma)) * levels)
+    offset = cast(np.exp(-gamma) * (levels * levels / 2))
+    return np.expand_dims(x_t, -1) * slope - offset
+
+
+def sum_per_example(x: Any) -> Any:
+    """The sum over all axes but the first: (batch, ...) -> (batch,)."""
+    return np.sum(np.reshape(x, (np.shape(x)[0], -1)), axis=1)

@@ -1,0 +1,204 @@
+"""The bound of 13.24, term by term, per example, in nats.
+
+    log p(x_0) >= E_q(x_1|x_0) log p(x_0 | x_1)                                               reconstruction
+                  - KL(q(x_T | x_0) to N(0, I))                                                prior_kl
+                  - sum_{t=2..T} E_q(x_t|x_0) KL(q(x_{t-1} | x_t, x_0) to p(x_{t-1} | x_t))    diffusion_kl
+
+The KLs are in closed form and run from q to p (13.24 as printed has them the other way round). p(x_{t-1} | x_t) is q's posterior
+with x_0 hat(x_t, t) in the place of x_0. One draw of each x_t stands for its expectation.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from ..autodiff import stop_gradient
+from ..gaussian import expm1_minus, kl_normal
+from .decoder import predict, sum_per_example
+from .forward import check_floats, coefficient, gammas, noise, q_posterior, sample_q
+from .sample import ancestral_path
+from .schedule import Schedule, softplus
+
+
+class ELBO(NamedTuple):
+    """total = reconstruction - prior_kl - diffusion_kl, each (batch,) in nats; total is a lower bound of log p(x_0)."""
+
+    reconstruction: Any
+    prior_kl: Any
+    diffusion_kl: Any
+    total: Any
+
+
+class VDM:
+    """A variational diffusion model (13.4.2): q fixed by the schedule, p by a denoiser and a decoder.
+
+    denoiser(theta, x_t, t) -> x_0 hat of x_t's shape, x_t (batch, ...), t an array (batch,): of integers here. theta is any
+    tree and goes to it whole. schedule: schedule.py; decoder: decoder.py.
+    """
+
+    def __init__(self, denoiser: Any, schedule: Schedule, decoder: Any):
+        if not callable(denoiser):
+            raise TypeError(f"VDM: denoiser must be callable as denoiser(theta, x_t, t), got {type(denoiser).__name__}")
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"VDM: schedule must be a Schedule, got {type(schedule).__name__}")
+        if not hasattr(decoder, "log_prob"):
+            raise TypeError(f"VDM: decoder must have log_prob (GaussianDecoder, CategoricalDecoder, ...), got {type(decoder).__name__}")
+        self.denoiser, self.schedule, self.decoder = denoiser, schedule, decoder
+
+    def elbo(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 4096) -> ELBO:
+        """13.24 with the exact sum over t = 2..T; x_0 (batch, ...) floats.
+
+        eps (T, batch, ...) standard normal: eps[t-1] makes x_t from x_0; rng draws exactly that array when eps is not given.
+        The denoiser sees about `rows` noisy examples at a time, and memory does not grow with T.
+        """
+        x_0 = _check_data(x_0)
+        draws = _Draws("elbo", self.schedule.T, x_0, rng, eps)
+        x_1 = sample_q(self.schedule, x_0, 1, eps=draws.next(1)[0])
+        reconstruction = self._reconstruction(theta, x_0, x_1)
+        diffusion_kl = 0.0
+        for _, kl in self._kl_chunks(theta, x_0, draws, rows):
+            diffusion_kl = diffusion_kl + np.sum(kl, axis=0)
+        return _total(reconstruction, prior_kl(self.schedule, x_0), diffusion_kl)
+
+    def kl_per_t(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 4096) -> np.ndarray:
+        """The terms of diffusion_kl one by one: (T+1, batch) indexed by t, 0 at t = 0 and 1. Arguments and draws as elbo."""
+        x_0 = _check_data(x_0)
+        draws = _Draws("kl_per_t", self.schedule.T, x_0, rng, eps)
+        draws.next(1)
+        table = np.zeros((self.schedule.T + 1, len(x_0)), x_0.dtype)
+        for ts, kl in self._kl_chunks(theta, x_0, draws, rows):
+            table[ts] = kl
+        return table
+
+    def elbo_estimate(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, t: Any = None, eps: Any = None,
+                      times: str = "uniform") -> ELBO:
+        """13.29 as an unbiased estimate of 13.24: one t in 2..T for each example, its KL times T - 1 in the place of the sum.
+
+        t (batch,) integers, drawn from rng unless given: times="uniform" independently, "stratified" from one uniform number u
+        as (u + i/batch) mod 1, spread over the batch, each still uniform (Kingma et al. 2021, I.1). eps (2, batch, ...): eps[0]
+        makes x_1, eps[1] x_t; drawn after t. One evaluation of the denoiser on both.
+        """
+        x_0 = _check_data(x_0)
+        n, T = len(x_0), self.schedule.T
+        if t is None:
+            t = _draw_times(n, T, rng, times)
+        eps = noise("elbo_estimate", (2, *x_0.shape), x_0.dtype, rng, eps)
+        t = np.broadcast_to(t, (n,)) if np.ndim(t) == 0 else np.asarray(t)
+        gammas(self.schedule, t, x_0, "x_0", first=2)
+        t_both = np.concatenate([np.ones(n, t.dtype), t])
+        x_both = sample_q(self.schedule, np.concatenate([x_0, x_0]), t_both, eps=np.reshape(eps, (2 * n, *x_0.shape[1:])))
+        both = predict(self.denoiser, theta, x_both, t_both)
+        _check_prediction(both.x_0_hat, x_both)
+        at_1 = type(both)(both.x_0_hat[:n], None if both.logits is None else both.logits[:n])
+        reconstruction = self.decoder.log_prob(x_0, x_both[:n], at_1, self.schedule)
+        kl = diffusion_kl(self.schedule, x_0, both.x_0_hat[n:], t)
+        return _total(reconstruction, prior_kl(self.schedule, x_0), (T - 1) * kl)
+
+    def sample(self, theta: Any, shape: tuple, rng: np.random.Generator | None = None, *, x_T: Any = None, eps: Any = None) -> np.ndarray:
+        """x_0 of the given shape (n, ...) by ancestral sampling; noise and dtype as sample.ancestral_path says."""
+        for _, x in ancestral_path(self, theta, shape, rng, x_T=x_T, eps=eps):
+            pass
+        return x
+
+    # -- the pieces
+
+    def _reconstruction(self, theta: Any, x_0: Any, x_1: Any) -> Any:
+        prediction = predict(self.denoiser, theta, x_1, np.ones(len(x_0), int))
+        _check_prediction(prediction.x_0_hat, x_1)
+        return self.decoder.log_prob(x_0, x_1, prediction, self.schedule)
+
+    def _kl_chunks(self, theta: Any, x_0: Any, draws: _Draws, rows: int) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yield (ts, KL_t for those t as (len(ts), batch)) until t = 2..T is through."""
+        n, T, shape = len(x_0), self.schedule.T, x_0.shape
+        many = max(1, rows // max(n, 1))
+        for first in range(2, T + 1, many):
+            ts = np.arange(first, min(first + many, T + 1))
+            t = np.repeat(ts, n)
+            x = np.reshape(np.broadcast_to(x_0, (len(ts), *shape)), (len(ts) * n, *shape[1:]))
+            x_t = sample_q(self.schedule, x, t, eps=np.reshape(draws.next(len(ts)), x.shape))
+            x_0_hat = self.denoiser(theta, x_t, t)
+            _check_prediction(x_0_hat, x_t)
+            yield ts, np.reshape(diffusion_kl(self.schedule, x, x_0_hat, t), (len(ts), n))
+
+
+# ---------------------------------------------------------------- the closed forms
+
+
+def prior_kl(schedule: Schedule, x_0: Any) -> Any:
+    """KL(q(x_T | x_0) to N(0, I)) per example, nats: 1/2 (abar_T |x_0|² - D abar_T - D log(1 - abar_T)).
+
+    The last two terms are D (e^d - 1 - d) with d = log(1 - abar_T), right also when abar_T is 1e-12 and they are abar_T²/2.
+    """
+    gamma_T = schedule.gamma[schedule.T]
+    spread = expm1_minus(-softplus(-gamma_T))
+    each = 0.5 * (coefficient(expit(-gamma_T), x_0) * np.square(x_0) + coefficient(spread, x_0))
+    return sum_per_example(each)
+
+
+def diffusion_kl(schedule: Schedule, x_0: Any, x_0_hat: Any, t: Any) -> Any:
+    """KL_t per example, nats, when p has q's variance: (SNR_{t-1} - SNR_t)/2 |x_0 - x_0 hat|², t in 2..T.
+
+    SNR_{t-1} - SNR_t = SNR_t (exp(gamma_t - gamma_{t-1}) - 1). There is no KL at t = 1: q(x_0 | x_1, x_0) has no width.
+    """
+    before, now = gammas(schedule, t, x_0, "x_0", first=2)
+    error = sum_per_example(np.square(x_0 - x_0_hat))
+    return coefficient(0.5 * np.exp(-now) * np.expm1(now - before), error) * error
+
+
+def diffusion_kl_general(schedule: Schedule, x_t: Any, x_0: Any, x_0_hat: Any, t: Any, log_var_p: Any) -> Any:
+    """KL_t per example, nats, for any variance of p: KL(q(x_{t-1} | x_t, x_0) to N(posterior mean at x_0 hat, exp(log_var_p))).
+
+    log_var_p broadcasts against x_t, a number, (batch, 1, ...) or x_t's shape; t in 2..T. With q's own variance it is diffusion_kl.
+    """
+    gammas(schedule, t, x_0, "x_0", first=2)
+    mean_q, var_q = q_posterior(schedule, x_t, x_0, t)
+    mean_p, _ = q_posterior(schedule, x_t, x_0_hat, t)
+    return sum_per_example(kl_normal(mean_q, np.log(var_q), mean_p, log_var_p))
+
+
+# ---------------------------------------------------------------- draws and checks
+
+
+class _Draws:
+    """eps[t-1] for t = 1..T in order, a few at a time: slices of the caller's array, or the same numbers drawn as needed."""
+
+    def __init__(self, where: str, T: int, x_0: Any, rng: np.random.Generator | None, eps: Any):
+        self.where, self.shape, self.dtype, self.rng, self.t = where, x_0.shape, x_0.dtype, rng, 0
+        self.eps = eps if eps is None else noise(where, (T, *x_0.shape), x_0.dtype, rng, eps)
+
+    def next(self, many: int) -> Any:
+        self.t += many
+        if self.eps is not None:
+            return self.eps[self.t - many : self.t]
+        return noise(self.where, (many, *self.shape), self.dtype, self.rng, None)
+
+
+def _draw_times(n: int, T: int, rng: np.random.Generator | None, times: str) -> np.ndarray:
+    if times not in ("uniform", "stratified"):
+        raise ValueError(f"elbo_estimate: times must be 'uniform' or 'stratified', got {times!r}")
+    if rng is None:
+        raise ValueError("elbo_estimate: give a numpy.random.Generator as rng, or the times themselves as t and the noise as eps")
+    if times == "uniform":
+        return rng.integers(2, T + 1, n)
+    u = (rng.random() + np.arange(n) / n) % 1.0
+    return np.minimum(2 + np.floor(u * (T - 1)).astype(int), T)  # u just below 1 may round up
+
+
+def _total(reconstruction: Any, prior_kl: Any, diffusion_kl: Any) -> ELBO:
+    return ELBO(reconstruction, prior_kl, diffusion_kl, reconstruction - prior_kl - diffusion_kl)
+
+
+def _check_data(x_0: Any) -> Any:
+    check_floats("x_0", x_0)
+    if not np.all(np.isfinite(x_0)):
+        at = tuple(map(int, np.argwhere(~np.isfinite(x_0))[0]))
+        raise ValueError(f"x_0 must be finite, got {stop_gradient(x_0)[at]} at index {at}")
+    return x_0
+
+
+def _check_prediction(x_0_hat: Any, x_t: Any) -> None:
+    if np.shape(x_0_hat) != np.shape(x_t):
+        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got {np.shape(x_0_hat)}")
