@@ -11,5 +11,20 @@ from .tensor import Tensor, defvjp
 from .tree import ravel, tree_leaves, tree_map
 from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp
 
-__all__ = ["Tensor", "vjp", "grad", "value_and_grad", "jacobian", "stop_gradient", "ravel", "check_vjp", "defvjp",
-           "linear", "logsumexp", "log_softmax", "solve_triangular", "tree_leaves", "tree_map"]
+__all__ = [
+           "Tensor",
+           "check_vjp",
+           "defvjp",
+           "grad",
+           "jacobian",
+           "linear",
+           "log_softmax",
+           "logsumexp",
+           "ravel",
+           "solve_triangular",
+           "stop_gradient",
+           "tree_leaves",
+           "tree_map",
+           "value_and_grad",
+           "vjp",
+]

@@ -80,7 +80,7 @@ class Tensor:
     `array += x`, functions without a rule) raises a TypeError that says what to write instead.
     """
 
-    __slots__ = ("value", "recording", "index", "parents", "rule", "answer", "args", "kwargs")
+    __slots__ = ("answer", "args", "index", "kwargs", "parents", "recording", "rule", "value")
 
     def __init__(self, value, recording, parents=(), rule=None, answer=None, args=(), kwargs=None):
         self.value = value

@@ -25,11 +25,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     TypeError for a primal without a float leaf, a Tensor as a primal, and whatever f does that would lose a gradient.
     """
     recording = Recording()
-    inputs: list[Tree] = []
-    for i, primal in enumerate(primals):
-        inputs.append(tree_map(lambda leaf: _lift(leaf, recording, f"primal {i}"), primal))
-        if not any(type(leaf) is Tensor for _, leaf in tree_leaves(inputs[-1])):
-            raise TypeError(f"vjp: primal {i} has no float leaf to differentiate (cast integers with .astype(float))")
+    inputs = [_lift(primal, recording, i) for i, primal in enumerate(primals)]
     try:
         output = f(*inputs)
     finally:
@@ -115,14 +111,21 @@ def stop_gradient(tree: Tree) -> Tree:
 # ---------------------------------------------------------------- the pieces
 
 
-def _lift(leaf: Any, recording: Recording, where: str) -> Any:
-    if type(leaf) is Tensor:
-        raise TypeError(f"vjp: {where} holds a Tensor; only first derivatives are supported, so a gradient cannot be taken inside "
-                        f"another one (use stop_gradient for a constant)")
-    try:
+def _lift(primal: Tree, recording: Recording, i: int) -> Tree:
+    """The primal with a Tensor, an input of the recording, for every float leaf."""
+    def lift(leaf):
+        if type(leaf) is Tensor:
+            raise TypeError(f"it holds a Tensor; only first derivatives are supported, so a gradient cannot be taken "
+                            f"inside another one (use stop_gradient for a constant)")
         return Tensor(np.array(leaf, order="C"), recording) if is_float(leaf) else leaf
+
+    try:
+        lifted = tree_map(lift, primal)
     except TypeError as error:
-        raise TypeError(f"vjp: {where}: {error}") from None
+        raise TypeError(f"vjp: primal {i}: {error}") from None
+    if not any(type(leaf) is Tensor for _, leaf in tree_leaves(lifted)):
+        raise TypeError(f"vjp: primal {i} has no float leaf to differentiate (cast integers with .astype(float))")
+    return lifted
 
 
 def _detach(leaf: Any) -> Any:

@@ -9,5 +9,19 @@ from .forward import q_marginal, q_posterior, q_step, sample_q
 from .sample import ancestral_path
 from .schedule import Schedule
 
-__all__ = ["Schedule", "q_step", "q_marginal", "q_posterior", "sample_q", "VDM", "ELBO", "GaussianDecoder", "CategoricalDecoder",
-           "ExactDecoder", "prior_kl", "diffusion_kl", "diffusion_kl_general", "ancestral_path"]
+__all__ = [
+           "ELBO",
+           "VDM",
+           "CategoricalDecoder",
+           "ExactDecoder",
+           "GaussianDecoder",
+           "Schedule",
+           "ancestral_path",
+           "diffusion_kl",
+           "diffusion_kl_general",
+           "prior_kl",
+           "q_marginal",
+           "q_posterior",
+           "q_step",
+           "sample_q",
+]
