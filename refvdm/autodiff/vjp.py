@@ -115,8 +115,8 @@ def _lift(primal: Tree, recording: Recording, i: int) -> Tree:
     """The primal with a Tensor, an input of the recording, for every float leaf."""
     def lift(leaf):
         if type(leaf) is Tensor:
-            raise TypeError(f"it holds a Tensor; only first derivatives are supported, so a gradient cannot be taken "
-                            f"inside another one (use stop_gradient for a constant)")
+            raise TypeError("it holds a Tensor; only first derivatives are supported, so a gradient cannot be taken "
+                            "inside another one (use stop_gradient for a constant)")
         return Tensor(np.array(leaf, order="C"), recording) if is_float(leaf) else leaf
 
     try:
