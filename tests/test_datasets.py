@@ -1,0 +1,62 @@
+"""The digits are the published numbers in the agreed split; levels scale onto [-1, 1] and back."""
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from refvdm.datasets import digits, scale_levels
+
+
+def test_split_shapes_types_and_range():
+    train, validation, test = data = digits()
+    assert data.train is train and data.validation is validation and data.test is test
+    assert [x.shape for x in data] == [(1000, 64), (350, 64), (447, 64)]
+    for x in data:
+        assert x.dtype == np.int64 and x.min() == 0 and x.max() == 16
+
+
+def test_first_and_last_image_of_the_published_file():
+    """The first row of the UCI test file is a nought; its pixel sums and the corner columns are well known."""
+    first = digits().train[0].reshape(8, 8)
+    assert first[0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert first[1].tolist() == [0, 0, 13, 15, 10, 15, 5, 0]
+    whole = np.concatenate(digits())
+    assert len(whole) == 1797 and not whole[:, 0].any() and len(np.unique(whole, axis=0)) > 1700
+
+
+def test_two_calls_are_independent():
+    digits().train[0, 0] = 16
+    assert digits().train[0, 0] == 0
+
+
+def test_entropy_of_the_pixels_matches_the_global_categorical():
+    """facts of the data: a global categorical fitted on train costs 2.948 bits/dim on test."""
+    data = digits()
+    p = np.bincount(data.train.ravel(), minlength=17) / data.train.size
+    assert -np.log2(p)[data.test].mean() == pytest.approx(2.948, abs=5e-4)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 17, 256])
+def test_scale_levels_is_minus_one_plus_two_k_over_levels_minus_one(levels):
+    got = scale_levels(np.arange(levels), levels)
+    exact = [float(-1 + Fraction(2 * k, levels - 1)) for k in range(levels)]
+    np.testing.assert_allclose(got, exact, rtol=0, atol=3e-16)
+    assert got[0] == -1 and got[-1] == 1 and got.dtype == np.float64
+    assert np.array_equal(got, np.linspace(-1, 1, levels))
+
+
+def test_scale_levels_shapes_and_unsigned():
+    x = np.array([[0, 1], [2, 1]], np.uint8)
+    assert scale_levels(x, 3).tolist() == [[-1, 0], [1, 0]]
+    assert scale_levels(np.zeros((0, 4), int), 3).shape == (0, 4)
+
+
+def test_scale_levels_errors():
+    for bad in (np.zeros(2), np.array([True]), [0.5]):
+        with pytest.raises(TypeError, match="expected integers, got dtype"):
+            scale_levels(bad, 3)
+    for bad in ([0, 3], [-1, 0]):
+        with pytest.raises(ValueError, match=r"values in 0\.\.2 .*got"):
+            scale_levels(np.array(bad), 3)
+    with pytest.raises(ValueError, match="levels >= 2"):
+        scale_levels(np.array([0]), 1)

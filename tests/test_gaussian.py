@@ -1,0 +1,111 @@
+"""Diagonal Gaussians: densities against scipy.stats, KLs against exact Gauss-Hermite expectations, expm1_minus against decimals."""
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.polynomial.hermite_e import hermegauss
+from scipy.stats import norm
+
+from refvdm.autodiff import check_vjp, grad
+from refvdm.gaussian import expm1_minus, kl_normal, log_normal
+
+means = st.floats(-10, 10, allow_subnormal=False)
+log_vars = st.floats(-6, 6, allow_subnormal=False)
+
+
+def exact_expm1_minus(d):
+    with localcontext() as context:
+        context.prec = 80
+        return float(Decimal(float(d)).exp() - 1 - Decimal(float(d)))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_expm1_minus_is_exact_from_1e_12_to_600(sign):
+    d = sign * np.concatenate([np.geomspace(1e-12, 600, 150), [0.99, 1 - 1e-12, 1, 1 + 1e-12, 1.01]])
+    np.testing.assert_allclose(expm1_minus(d), [exact_expm1_minus(x) for x in d], rtol=1e-14)
+
+
+def test_expm1_minus_of_zero_shapes_and_dtypes():
+    assert expm1_minus(np.zeros(3)).tolist() == [0, 0, 0]
+    d = np.linspace(-5, 5, 24).reshape(2, 3, 4)
+    low = expm1_minus(d.astype(np.float32))
+    assert low.dtype == np.float32 and low.shape == (2, 3, 4) and expm1_minus(d).dtype == np.float64
+    np.testing.assert_allclose(low, [[[exact_expm1_minus(x) for x in row] for row in page] for page in d.astype(np.float32)], rtol=2e-6)
+
+
+@given(st.floats(-3, 3, allow_subnormal=False))
+def test_expm1_minus_has_the_derivative_expm1(d):
+    with localcontext() as context:
+        context.prec = 350
+        expected = float(Decimal(d).exp() - 1)
+    assert grad(expm1_minus)(np.array(d)) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+
+
+@given(means, means, log_vars)
+def test_log_normal_is_the_density_of_scipy(x, mean, log_var):
+    expected = norm.logpdf(x, mean, np.exp(log_var / 2))
+    assert log_normal(np.array(x), mean, log_var) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+@given(means, log_vars, means, log_vars)
+def test_kl_is_the_expected_log_ratio_under_q(mean_q, log_var_q, mean_p, log_var_p):
+    """log q - log p is quadratic, so five Gauss-Hermite nodes integrate it exactly."""
+    nodes, weights = hermegauss(5)
+    x = mean_q + np.exp(log_var_q / 2) * nodes
+    ratio = norm.logpdf(x, mean_q, np.exp(log_var_q / 2)) - norm.logpdf(x, mean_p, np.exp(log_var_p / 2))
+    expected = weights @ ratio / np.sqrt(2 * np.pi)
+    got = kl_normal(np.array(mean_q), np.array(log_var_q), np.array(mean_p), np.array(log_var_p))
+    assert got == pytest.approx(expected, rel=1e-10, abs=1e-10)
+    assert got >= 0
+
+
+@given(means, log_vars)
+def test_kl_is_zero_when_equal_and_only_then(mean, log_var):
+    mean, log_var = np.array(mean), np.array(log_var)
+    assert kl_normal(mean, log_var, mean, log_var) == 0
+    assert kl_normal(mean, log_var, mean + 1e-3, log_var) > 0
+    assert kl_normal(mean, log_var, mean, log_var + 1e-7) > 0
+    assert kl_normal(mean, log_var, mean, log_var - 1e-7) > 0
+
+
+def test_kl_of_nearly_equal_variances_is_d_squared_over_4():
+    d = np.array([1e-9, -1e-9, 1e-7])
+    np.testing.assert_allclose(kl_normal(0.0, d, 0.0, np.zeros(3)), d**2 / 4, rtol=1e-6)
+
+
+def test_kl_is_not_symmetric():
+    """KL(N(0,1) to N(0,e)) = 1/(2e), the other way (e - 2)/2."""
+    zero, one = np.array(0.0), np.array(1.0)
+    assert kl_normal(zero, zero, zero, one) == pytest.approx(0.5 / np.e, rel=1e-14)
+    assert kl_normal(zero, one, zero, zero) == pytest.approx((np.e - 2) / 2, rel=1e-14)
+
+
+def test_broadcasting_and_dtype():
+    x = np.arange(6.0).reshape(2, 3)
+    assert log_normal(x, np.zeros(3), np.zeros((2, 1))).shape == (2, 3)
+    assert kl_normal(x, np.zeros(3), np.zeros((2, 1)), 0.5).shape == (2, 3)
+    low = x.astype(np.float32)
+    assert log_normal(low, low, low).dtype == np.float32 and kl_normal(low, low, low, low).dtype == np.float32
+
+
+def test_a_python_float_does_not_widen_float32():
+    low = np.ones(3, np.float32)
+    assert log_normal(low, 0.5, 0.5).dtype == np.float32
+    assert kl_normal(low, low, low, 0.5).dtype == np.float32
+    assert kl_normal(low, 0.5, low, low).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_gradients(dtype):
+    rng = np.random.default_rng(0)
+    a, b, c, d = (rng.uniform(-1, 1, (3, 4)).astype(dtype) for _ in range(4))
+    check_vjp(log_normal, a, b[0], c[:, :1])
+    check_vjp(kl_normal, a, b, c[0], d[:, :1])
+
+
+def test_gradients_at_equal_variances_and_across_the_switch_at_1():
+    d = np.array([0.0, 1e-8, -1e-8, 0.97, 1.03, -0.97, -1.03])
+    check_vjp(lambda v: kl_normal(np.zeros(7), v, np.ones(7), np.zeros(7)), d)
+    assert grad(lambda v: kl_normal(0.0, v, 0.0, 0.0))(np.array(0.0)) == 0
