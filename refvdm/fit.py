@@ -52,7 +52,7 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
     Raises NonFiniteLoss naming the step (the last good checkpoint stays), CheckpointError for a checkpoint that cannot be used
     (it stays too), ValueError for bad arguments. Ctrl-C saves the last whole step, says how to go on, and is raised again.
     """
-    for name, n in (("steps", steps), ("validate_every", validate_every), ("checkpoint_every", checkpoint_every or 1)):
+    for name, n in (("steps", steps), ("validate_every", validate_every), ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)):
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"fit: {name} must be a positive integer, got {n!r}")
     ema = EMA(0.0) if ema is None else ema

@@ -270,14 +270,15 @@ def linear(x, W, b, activation: str = "identity"):
                          f"got {np.shape(x)}, {np.shape(W)}, {np.shape(b)}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    z = np.asarray(x @ W)
+    # one product over all leading axes: NumPy would make one for each matrix of a stack
+    z = np.matmul(np.reshape(x, (-1, np.shape(W)[0])), W)
     z = np.add(z, b, out=z if z.dtype == np.result_type(z, b) else None)
-    return ACTIVATIONS[activation][0](z)
+    return ACTIVATIONS[activation][0](z.reshape(*np.shape(x)[:-1], np.shape(W)[1]))
 
 
 linear = defvjp(
     linear,
-    lambda z_bar, y, x, W, b, activation="identity": z_bar @ W.T,
+    lambda z_bar, y, x, W, b, activation="identity": (_rows(z_bar) @ W.T).reshape(x.shape),
     lambda z_bar, y, x, W, b, activation="identity": _rows(x).T @ _rows(z_bar),
     lambda z_bar, y, x, W, b, activation="identity": np.sum(_rows(z_bar), axis=0),
     shared=lambda y_bar, y, x, W, b, activation="identity": ACTIVATIONS[activation][1](y_bar, *y),

@@ -1,0 +1,128 @@
+"""Checkpoints: every tree comes back as it was, and a file that cannot be used is said to be so and stays untouched."""
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from refvdm.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+
+plain = st.one_of(st.none(), st.booleans(), st.integers(-2**130, 2**130), st.floats(), st.text(max_size=5))
+arrays = hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.int8, bool, np.uint64]), hnp.array_shapes(min_dims=0, max_side=3))
+trees = st.recursive(st.one_of(plain, arrays), lambda t: st.one_of(
+    st.lists(t, max_size=3), st.lists(t, max_size=3).map(tuple), st.dictionaries(st.text(max_size=4), t, max_size=3)), max_leaves=8)
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return type(a) is type(b) and (a == b or repr(a) == repr(b) == 'nan')
+
+
+@given(tree=trees)
+def test_every_tree_comes_back(tmp_path_factory, tree):
+    path = tmp_path_factory.mktemp("t") / "c.npz"
+    save_checkpoint(path, tree)
+    assert same(tree, load_checkpoint(path))
+    assert os.listdir(path.parent) == ["c.npz"]
+
+
+def test_a_numpy_scalar_comes_back_as_an_array(tmp_path):
+    save_checkpoint(tmp_path / "c", {"x": np.float32(0.1)})
+    assert load_checkpoint(tmp_path / "c")["x"] == np.float32(0.1)
+
+
+def test_other_leaves_are_refused_and_nothing_is_left_behind(tmp_path):
+    save_checkpoint(tmp_path / "c", {"x": 1})
+    for leaf in ({1, 2}, object(), np.array([None]), 1j):
+        with pytest.raises(TypeError, match="expected arrays, numbers"):
+            save_checkpoint(tmp_path / "c", {"x": leaf})
+    assert load_checkpoint(tmp_path / "c") == {"x": 1}
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "c", {"x": 1})
+
+    def full(*args):
+        raise OSError("no space left on device")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, full)
+            with pytest.raises(OSError, match="no space"):
+                save_checkpoint(tmp_path / "c", {"x": 2})
+    assert load_checkpoint(tmp_path / "c") == {"x": 1}
+    assert os.listdir(tmp_path) == ["c"]
+
+
+def test_the_file_holds_no_pickle_and_has_ordinary_permissions(tmp_path):
+    save_checkpoint(tmp_path / "sub" / "c.npz", {"x": np.arange(3.0), "note": "a"})
+    with np.load(tmp_path / "sub" / "c.npz", allow_pickle=False) as members:
+        assert set(members.files) == {"header", "0"}
+        assert json.loads(members["header"].tobytes())["version"] == 1
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "sub" / "c.npz").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_missing_is_not_corrupt(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path / "nothing")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save_checkpoint(tmp_path / "c.npz", {"theta": np.arange(400.0), "step": 3})
+    return tmp_path / "c.npz"
+
+
+def unusable(path, match):
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=match):
+        load_checkpoint(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("keep", [0, 1, 30, 200, 1000, -1])
+def test_truncated(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    unusable(saved, "corrupt, truncated or not a checkpoint")
+
+
+def test_flipped_bits_never_pass_unseen(saved):
+    """Every byte in turn: the file is refused, or what is read is what was written."""
+    whole = saved.read_bytes()
+    for i in range(0, len(whole), 7):
+        saved.write_bytes(whole[:i] + bytes([whole[i] ^ 0x10]) + whole[i + 1 :])
+        try:
+            tree = load_checkpoint(saved)
+        except CheckpointError:
+            continue
+        assert same(tree, {"theta": np.arange(400.0), "step": 3}), i
+
+
+def test_foreign_files(tmp_path):
+    np.savez(tmp_path / "a.npz", weights=np.ones(3))
+    unusable(tmp_path / "a.npz", "not a refvdm checkpoint: it holds weights")
+    np.savez(tmp_path / "b.npz", header=np.frombuffer(b'{"format": "other"}', np.uint8))
+    unusable(tmp_path / "b.npz", "names another format")
+    np.savez(tmp_path / "c.npz", header=np.frombuffer(b"[1]", np.uint8))
+    unusable(tmp_path / "c.npz", "names another format")
+    np.save(tmp_path / "d.npy", np.ones(3))
+    unusable(tmp_path / "d.npy", "not a checkpoint")
+    (tmp_path / "e").write_text("notes")
+    unusable(tmp_path / "e", "not a checkpoint")
+
+
+def test_newer_versions(saved):
+    header = {"format": "refvdm checkpoint", "version": 2, "tree": {"value": 1}}
+    np.savez(saved, header=np.frombuffer(json.dumps(header).encode(), np.uint8))
+    unusable(saved, "version 2, newer than this refvdm reads")

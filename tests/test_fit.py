@@ -1,0 +1,245 @@
+"""The training loop: it descends, keeps the best, and a run that was stopped in any way goes on with the same bits."""
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refvdm.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from refvdm.fit import NonFiniteLoss, fit
+from refvdm.optim import EMA, Adam
+
+TARGET = np.array([1.0, -2.0, 3.0], np.float32)
+
+
+def noisy(theta, rng):
+    """A quadratic bowl seen through noise."""
+    return np.mean(np.square(theta["x"] - TARGET + rng.standard_normal(3, dtype=np.float32)))
+
+
+def distance(theta):
+    return float(np.sum(np.square(theta["x"] - TARGET))), {"first": float(theta["x"][0])}
+
+
+def run(loss=noisy, steps=40, **kwargs):
+    theta = {"x": np.zeros(3, np.float32), "n": 7}
+    options = {"optimizer": Adam(0.2, cosine_steps=steps), "ema": EMA(0.8), "validate": distance, "validate_every": 10, "progress": False}
+    return fit(loss, theta, np.random.default_rng(5), steps=steps, **{**options, **kwargs})
+
+
+def bits(result):
+    return [result.theta["x"].tobytes(), result.best["x"].tobytes(), result.best_value, result.best_step, result.history]
+
+
+def test_it_descends_and_reports():
+    result = run(steps=300)
+    assert distance(result.theta)[0] < 0.1
+    assert result.best["n"] == 7
+    assert result.step == 300
+    assert [row["step"] for row in result.history] == list(range(10, 301, 10))
+    assert all({"loss", "validation", "validation_first"} <= row.keys() for row in result.history)
+    assert result.best_value == min(row["validation"] for row in result.history) == distance(result.best)[0]
+    assert result.history[result.best_step // 10 - 1]["validation"] == result.best_value
+
+
+def test_the_loop_is_adam_on_the_losses_gradient_and_its_average():
+    """Twelve steps written out: minibatch noise, closed-form gradient, optimiser, average."""
+    result = run(steps=12, validate=None)
+    opt, ema, rng, x = Adam(0.2, cosine_steps=12), EMA(0.8), np.random.default_rng(5), np.zeros(3, np.float32)
+    state, average, losses = opt.init(x), ema.init(x), []
+    for _ in range(12):
+        off = x - TARGET + rng.standard_normal(3, dtype=np.float32)
+        losses.append(np.mean(off * off))
+        x, state = opt.update(x, 2 * off / 3, state)
+        average = ema.update(average, x)
+    np.testing.assert_allclose(result.theta["x"], x, rtol=1e-5)
+    np.testing.assert_allclose(result.best["x"], average, rtol=1e-5)
+    assert result.best_step == 12
+    assert [row["step"] for row in result.history] == [10, 12]
+    np.testing.assert_allclose([row["loss"] for row in result.history], [np.mean(losses[:10]), np.mean(losses[10:])], rtol=1e-5)
+
+
+def test_without_an_average_the_parameters_themselves_are_validated():
+    result = run(steps=20, ema=None, validate_every=20)
+    assert result.best["x"].tobytes() == result.theta["x"].tobytes()
+
+
+def test_extras_of_the_loss_are_averaged_into_the_history():
+    def loss(theta, rng):
+        return noisy(theta, rng), {"draw": rng.random()}
+
+    rng, row = np.random.default_rng(5), run(loss, steps=7).history[0]
+    draws = []
+    for _ in range(7):
+        rng.standard_normal(3, dtype=np.float32)
+        draws.append(rng.random())
+    assert row["draw"] == pytest.approx(np.mean(draws), rel=1e-12)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopping(at, how):
+    count = 0
+
+    def loss(theta, rng):
+        nonlocal count
+        count += 1
+        value = noisy(theta, rng)
+        if count == at:
+            raise how
+        return value
+
+    return loss
+
+
+@pytest.mark.parametrize("at", [1, 9, 10, 11, 25, 40])
+@pytest.mark.parametrize("how", [Stopped(), KeyboardInterrupt()])
+def test_a_stopped_run_goes_on_with_equal_bits(tmp_path, at, how, capsys):
+    whole = run()
+    with pytest.raises(type(how)):
+        run(stopping(at, how), checkpoint=tmp_path / "c.npz")
+    if isinstance(how, KeyboardInterrupt):
+        assert load_checkpoint(tmp_path / "c.npz")["step"] == at - 1
+        assert f"Interrupted after step {at - 1} of 40, saved in {tmp_path / 'c.npz'}" in capsys.readouterr().err
+    assert bits(run(checkpoint=tmp_path / "c.npz")) == bits(whole)
+
+
+def test_a_finished_run_returns_at_once(tmp_path):
+    first = run(checkpoint=tmp_path / "c.npz")
+    before = (tmp_path / "c.npz").read_bytes()
+
+    def never(theta, rng):
+        raise AssertionError("no step is owed")
+
+    assert bits(run(never, checkpoint=tmp_path / "c.npz")) == bits(first)
+    assert (tmp_path / "c.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize("generator", [np.random.SFC64, np.random.MT19937, np.random.Philox])
+def test_every_bit_generator_resumes(tmp_path, generator):
+    def one(loss, **kwargs):
+        return fit(loss, {"x": np.zeros(3, np.float32)}, np.random.Generator(generator(3)), steps=30, optimizer=Adam(0.1),
+                   validate_every=10, progress=False, **kwargs)
+
+    with pytest.raises(Stopped):
+        one(stopping(15, Stopped()), checkpoint=tmp_path / "c")
+    assert bits(one(noisy, checkpoint=tmp_path / "c")) == bits(one(noisy))
+    with pytest.raises(CheckpointError, match="generator"):
+        run(checkpoint=tmp_path / "c", steps=30, optimizer=Adam(0.1), ema=None, validate=None)
+
+
+SCRIPT = """
+import sys, time
+import numpy as np
+sys.path[:0] = sys.argv[2:]
+import test_fit
+def slow(theta, rng):
+    time.sleep(0.005)
+    return test_fit.noisy(theta, rng)
+print("started", flush=True)
+test_fit.run(slow, steps=400, checkpoint=sys.argv[1], checkpoint_every=1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_process_leaves_a_good_checkpoint_and_the_run_goes_on_with_equal_bits(tmp_path, how):
+    path = tmp_path / "c.npz"
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path), *filter(None, [str(Path(__file__).parent), *sys.path])],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if how == signal.SIGINT:
+        assert "Run the same again to go on from there" in errors
+    assert 0 < load_checkpoint(path)["step"] < 400
+    assert bits(run(steps=400, checkpoint=path, checkpoint_every=1)) == bits(run(steps=400))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_loss_names_the_step_and_keeps_the_checkpoint(tmp_path, bad):
+    def loss(theta, rng):
+        value = noisy(theta, rng)
+        loss.count += 1
+        return value * bad if loss.count == 13 else value
+
+    loss.count = 0
+    with pytest.raises(NonFiniteLoss, match=f"step 13: the loss is {bad}; the last good checkpoint is kept in"):
+        run(loss, checkpoint=tmp_path / "c")
+    assert load_checkpoint(tmp_path / "c")["step"] == 10
+    assert bits(run(checkpoint=tmp_path / "c")) == bits(run())
+    loss.count = 0
+    with pytest.raises(NonFiniteLoss, match="step 13.*no checkpoint had been written"):
+        run(loss)
+
+
+def test_a_nan_gradient_of_a_finite_loss_never_reaches_a_checkpoint(tmp_path):
+    def loss(theta, rng):
+        loss.count += 1
+        return noisy(theta, rng) + (0 * np.sqrt(np.sum(theta["x"] * 0)) if loss.count == 20 else 0)
+
+    loss.count = 0
+    with pytest.warns(RuntimeWarning), pytest.raises(NonFiniteLoss, match=r"step 20: the loss was finite but parameter \['x'\] is not"):
+        run(loss, checkpoint=tmp_path / "c")
+    assert load_checkpoint(tmp_path / "c")["step"] == 10
+
+
+def test_a_non_finite_validation_is_an_error():
+    with pytest.raises(NonFiniteLoss, match="step 10: the validation gives nan"):
+        run(validate=lambda theta: np.nan)
+
+
+def refused(path, match, **kwargs):
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=match):
+        run(checkpoint=path, **kwargs)
+    assert path.read_bytes() == before
+
+
+def test_checkpoints_of_other_runs_are_refused_and_never_overwritten(tmp_path):
+    path = tmp_path / "c.npz"
+    run(checkpoint=path, settings={"data": "digits", "sizes": (1, 2)})
+    refused(path, "settings.data is 'own' here and 'digits' there", settings={"data": "own", "sizes": [1, 2]})
+    refused(path, "settings.data is None here and 'digits' there")
+    same = {"data": "digits", "sizes": (1, 2)}
+    refused(path, "steps is 41 here and 40 there", steps=41, settings=same)
+    refused(path, "optimizer.learning_rate is 0.3 here and 0.2 there", optimizer=Adam(0.3, cosine_steps=40), settings=same)
+    refused(path, "ema is 0.9 here and 0.8 there", ema=EMA(0.9), settings=same)
+    with pytest.raises(CheckpointError, match=r"other parameters: expected shape \(4,\) float32, found \(3,\) float32"):
+        fit(noisy, {"x": np.zeros(4, np.float32), "n": 7}, np.random.default_rng(5), steps=40, optimizer=Adam(0.2, cosine_steps=40),
+            ema=EMA(0.8), validate_every=10, checkpoint=path, settings=same, progress=False)
+
+
+def test_unusable_files_are_refused_and_never_overwritten(tmp_path):
+    path = tmp_path / "c.npz"
+    run(checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(path, "corrupt, truncated or not a checkpoint")
+    np.savez(path, x=np.ones(3))
+    refused(path, "not a refvdm checkpoint")
+    save_checkpoint(path, {"x": 1})
+    refused(path, "not one of a training run")
+    save_checkpoint(path, [1, 2])
+    refused(path, "not one of a training run")
+
+
+@pytest.mark.parametrize("kwargs, name", [({"steps": 0}, "steps"), ({"steps": 2.5}, "steps"), ({"steps": True}, "steps"),
+                                          ({"validate_every": 0}, "validate_every"), ({"checkpoint_every": 0}, "checkpoint_every")])
+def test_bad_arguments(kwargs, name):
+    with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
+        fit(noisy, {"x": np.zeros(3)}, np.random.default_rng(5), **{"optimizer": Adam(0.1), "steps": 5, **kwargs})
+
+
+def test_progress_without_tqdm_is_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = run(progress=True)
+    assert "step 40 of 40" in capsys.readouterr().err
+    assert bits(result) == bits(run())
