@@ -38,8 +38,8 @@ def save_checkpoint(path: str | os.PathLike, tree: Any) -> None:
             os.fsync(file.fileno())
             os.chmod(file.name, 0o666 & ~_umask())  # temporary files are made private
             os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
+        except BaseException:  # an interrupt just behind os.replace finds the temporary name gone
+            Path(file.name).unlink(missing_ok=True)
             raise
 
 

@@ -102,7 +102,7 @@ class CategoricalDenoiser:
 
     def logits(self, theta: dict, x_t: Any, t: Any) -> Any:
         """(batch, D, K), not normalised."""
-        gamma = self.schedule.gamma_at(t)
+        gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         learned = self.network(theta["network"], x_t, level_features(gamma, x_t.dtype))
         learned = np.reshape(learned, (*np.shape(x_t), len(self.levels)))
         return learned + level_logits(x_t, gamma, self.levels) + theta["bias"]
@@ -129,6 +129,6 @@ class RegressionDenoiser:
         return self.network.init(rng, dtype)
 
     def __call__(self, theta: dict, x_t: Any, t: Any) -> Any:
-        gamma = self.schedule.gamma_at(t)
+        gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         v = self.network(theta, x_t, level_features(gamma, x_t.dtype))
         return coefficient(np.sqrt(expit(-gamma)), x_t) * x_t - coefficient(np.sqrt(expit(gamma)), x_t) * v
