@@ -252,7 +252,7 @@ def kl_picture(plt, vdm, theta, data, rng, out):
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1000, help="training steps (default 1000)")
+    parser.add_argument("--steps", type=int, default=800, help="training steps (default 800)")
     parser.add_argument("--seed", type=int, default=0, help="of the parameters, the minibatches and all noise (default 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/vdm_digits"), help="folder of this run (default runs/vdm_digits)")
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run in the folder is moved to old-1, old-2, ... in it")

@@ -1,6 +1,7 @@
 """The multilayer perceptron and the features that tell a network the time."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,9 +47,14 @@ def time_features(t: Any, n: int, lowest: float, highest: float, dtype: Any = np
     t (batch,) real or integer, in any unit the frequencies are meant for -> (batch, n). Bounded, and smooth in t at every
     scale between 1/highest and 1/lowest. ValueError when n is not even and positive or 0 < lowest <= highest fails.
     """
+    angle = np.asarray(t, np.float64)[..., None] * _frequencies(n, lowest, highest)
+    return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1).astype(dtype)
+
+
+@functools.cache
+def _frequencies(n: int, lowest: float, highest: float) -> np.ndarray:
     if n < 2 or n % 2:
         raise ValueError(f"time_features: n must be even and at least 2, got {n}")
     if not 0 < lowest <= highest:
         raise ValueError(f"time_features: expected 0 < lowest <= highest, got {lowest} and {highest}")
-    angle = np.asarray(t, np.float64)[..., None] * np.geomspace(lowest, highest, n // 2)
-    return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1).astype(dtype)
+    return np.geomspace(lowest, highest, n // 2)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import ravel, tree_map
+from .autodiff import ravel, stop_gradient, tree_map
+from .autodiff.tree import is_float
 
 
 class Adam:
@@ -87,7 +88,7 @@ class EMA:
 
     def init(self, theta: Any) -> Any:
         """The state: the average, a tree like theta, at first a copy of it."""
-        return tree_map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, theta)
+        return stop_gradient(theta)
 
     def update(self, state: Any, theta: Any) -> Any:
         """The state after one more theta. ValueError when the trees or shapes differ."""
@@ -99,13 +100,15 @@ class EMA:
         return unravel(average, copy=False)
 
     def value(self, state: Any) -> Any:
-        """The average as parameters."""
-        return state
+        """The average as parameters of the caller's own."""
+        return stop_gradient(state)
 
 
 def _aligned(theta: Any, grads: Any) -> Any:
     """grads in theta's leaf order (dicts may list their keys in another), shapes checked."""
     def match(x, g):
+        if is_float(x) and not (g is not None and is_float(g)):
+            raise TypeError(f"optimiser: a float parameter of shape {np.shape(x)} needs a float gradient, got {type(g).__name__}")
         if g is not None and np.shape(x) != np.shape(g):
             raise ValueError(f"optimiser: parameter of shape {np.shape(x)} got a gradient of shape {np.shape(g)}")
         return g

@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: densities against scipy.stats, KLs against exact Gauss-Hermite expectations, expm1_minus against decimals."""
+"""Diagonal Gaussians: densities against scipy.stats, KLs against exact expectations, expm1_minus against decimals."""
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -32,15 +32,15 @@ def test_expm1_minus_of_zero_shapes_and_dtypes():
     d = np.linspace(-5, 5, 24).reshape(2, 3, 4)
     low = expm1_minus(d.astype(np.float32))
     assert low.dtype == np.float32 and low.shape == (2, 3, 4) and expm1_minus(d).dtype == np.float64
-    np.testing.assert_allclose(low, [[[exact_expm1_minus(x) for x in row] for row in page] for page in d.astype(np.float32)], rtol=2e-6)
+    np.testing.assert_allclose(low.ravel(), [exact_expm1_minus(x) for x in d.astype(np.float32).ravel()], rtol=2e-6)
 
 
-@given(st.floats(-3, 3, allow_subnormal=False))
-def test_expm1_minus_has_the_derivative_expm1(d):
+def test_expm1_minus_has_the_derivative_expm1():
+    d = np.concatenate([-np.geomspace(1e-12, 30, 60), np.geomspace(1e-12, 30, 60)])
     with localcontext() as context:
-        context.prec = 350
-        expected = float(Decimal(d).exp() - 1)
-    assert grad(expm1_minus)(np.array(d)) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+        context.prec = 60
+        expected = [float(Decimal(float(x)).exp() - 1) for x in d]
+    np.testing.assert_allclose(grad(lambda d: np.sum(expm1_minus(d)))(d), expected, rtol=1e-13)
 
 
 @given(means, means, log_vars)

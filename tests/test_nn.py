@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from refvdm.autodiff import check_vjp
 from refvdm.nn import MLP, time_features
 
-BY_HAND = {"identity": lambda z: z, "tanh": np.tanh, "silu": lambda z: z / (1 + np.exp(-z)), "relu": lambda z: np.where(z > 0, z, 0)}
+BY_HAND = {"identity": lambda z: z, "tanh": np.tanh, "silu": lambda z: z / (1 + np.exp(-z)),
+           "relu": lambda z: np.where(z > 0, z, 0)}
 
 
 @pytest.mark.parametrize("activation", BY_HAND)

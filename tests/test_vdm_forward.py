@@ -1,4 +1,4 @@
-"""q: steps compose into marginals, the posterior is Bayes' rule, samples have the stated moments; terms against the lecture's formulas."""
+"""q: steps compose into marginals, the posterior is Bayes' rule, samples have the stated moments."""
 import numpy as np
 import pytest
 from hypothesis import given
@@ -90,7 +90,8 @@ def test_array_t_is_scalar_t_per_example_and_dtype_stays(problem, dtype):
     x_0, x_t, eps = rng.standard_normal((3, *shape)).astype(dtype)
     t = rng.integers(1, schedule.T + 1, shape[0])
     calls = [lambda i, t: q_step(schedule, x_0[i], t), lambda i, t: q_marginal(schedule, x_0[i], t),
-             lambda i, t: q_posterior(schedule, x_t[i], x_0[i], t), lambda i, t: (sample_q(schedule, x_0[i], t, eps=eps[i]), x_0[i])]
+             lambda i, t: q_posterior(schedule, x_t[i], x_0[i], t),
+             lambda i, t: (sample_q(schedule, x_0[i], t, eps=eps[i]), x_0[i])]
     for call in calls:
         mean, var = call(slice(None), t)
         assert mean.shape == shape and mean.dtype == dtype and var.dtype == dtype
@@ -138,7 +139,7 @@ def test_rng_draws_exactly_eps(shape, dtype):
 
 
 def test_moments_of_samples():
-    """40000 draws of x_2 given x_0 = 1.5 are N(sqrt(abar) 1.5, 1 - abar): Kolmogorov-Smirnov, mean and variance within 4 errors."""
+    """40000 draws of x_2 given x_0 = 1.5 are N(sqrt(abar) 1.5, 1 - abar): mean and variance within 4 errors."""
     schedule, n = Schedule.from_alphas([0.9, 0.6, 0.5]), 40_000
     x = sample_q(schedule, np.full(n, 1.5), 2, np.random.default_rng(0))
     mean, var = np.sqrt(0.54) * 1.5, 0.46
@@ -195,5 +196,8 @@ def test_other_errors():
         sample_q(SCHEDULE, X, 2, eps=X[:, :1])
     with pytest.raises(TypeError, match="eps must be an array of floats"):
         sample_q(SCHEDULE, X, 2, eps=np.zeros((3, 2), int))
+
+
+def test_nan_in_eps_is_an_error():
     with pytest.raises(ValueError, match="eps"):
         sample_q(SCHEDULE, X, 2, eps=np.full((3, 2), np.nan))

@@ -15,6 +15,7 @@ from refvdm.vdm.network import (
     MLPNetwork,
     RegressionDenoiser,
     level_features,
+    softmax_mean,
 )
 
 LEVELS = np.linspace(-1, 1, 5)
@@ -114,6 +115,16 @@ def test_regression_denoiser_and_its_two_ends():
     np.testing.assert_allclose(denoiser(theta, x_t, 9), -v(9), atol=1e-12)
     np.testing.assert_allclose(denoiser(theta, x_t, 5), np.sqrt(0.5) * (x_t - v(5)), rtol=1e-12)  # gamma = 0
     check_vjp(lambda theta: denoiser(theta, x_t, np.array([3, 5, 6])), theta)
+
+
+def test_softmax_mean():
+    rng = np.random.default_rng(8)
+    logits, values = rng.standard_normal((2, 3, 5)) * 3, np.array([-1.0, -0.5, 0.1, 0.6, 2.0])
+    np.testing.assert_allclose(softmax_mean(logits, values), softmax(logits, axis=-1) @ values, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(softmax_mean(logits + 1e5, values), softmax(logits, axis=-1) @ values, rtol=1e-9)
+    check_vjp(lambda logits: softmax_mean(logits, values), logits)
+    with pytest.raises(TypeError, match="not differentiable in argument 1"):
+        check_vjp(lambda values: softmax_mean(logits, values), values)
 
 
 def test_level_features():

@@ -1,4 +1,4 @@
-"""Every schedule is its definition, computed in decimals or by another closed form; the tables agree with each other at both ends."""
+"""Every schedule is its definition, computed in decimals or by another closed form; the tables agree at both ends."""
 import math
 from decimal import Decimal, localcontext
 
@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from refvdm.autodiff import check_vjp, grad
-from refvdm.vdm import Schedule, diffusion_kl, diffusion_kl_general, prior_kl, q_marginal, q_posterior, q_step
+from refvdm.vdm import (
+    Schedule,
+    diffusion_kl,
+    diffusion_kl_general,
+    prior_kl,
+    q_marginal,
+    q_posterior,
+    q_step,
+)
 
 alpha_lists = st.lists(st.floats(0.05, 0.999, allow_subnormal=False), min_size=2, max_size=40)
 
@@ -29,9 +37,10 @@ def assert_tables(schedule, alphas):
     gamma, abar, not_abar, snr = exact_tables(alphas)
     assert schedule.T == len(gamma) and schedule.gamma.shape == (schedule.T + 1,)
     np.testing.assert_allclose(schedule.gamma[1:], gamma, rtol=1e-13, atol=1e-12)
-    np.testing.assert_allclose(schedule.alpha_bar[1:], abar, rtol=1e-12)
-    np.testing.assert_allclose(expit(schedule.gamma[1:]), not_abar, rtol=1e-12)
-    np.testing.assert_allclose(schedule.snr[1:], snr, rtol=2e-12)
+    # an error of e in gamma is a relative error of e in abar and SNR
+    relative = 2e-12 + 1e-13 * np.abs(gamma)
+    for got, expected in [(schedule.alpha_bar, abar), (expit(schedule.gamma), not_abar), (schedule.snr, snr)]:
+        assert np.all(np.abs(got[1:] / expected - 1) <= relative)
     np.testing.assert_allclose(schedule.alpha[1:], np.array(alphas, float), rtol=1e-12)
 
 
@@ -56,7 +65,7 @@ def test_cosine_is_the_ratio_of_squared_cosines_capped(T, s, max_beta):
 
 @pytest.mark.parametrize("T", [2, 17, 1000, 100_000])
 def test_cosine_without_offset_is_twice_the_log_tangent(T):
-    """s = 0: abar_t = cos²(πt/2T), 1 - abar_t = sin²(πt/2T), so gamma_t = 2 log tan(πt/2T) before the cap; no cancellation at t = 1."""
+    """s = 0: abar_t = cos²(πt/2T), 1 - abar_t = sin²(πt/2T), so gamma_t = 2 log tan(πt/2T) before the cap."""
     t = np.arange(1, T // 2 + 1)
     schedule = Schedule.cosine(T, s=0.0)
     np.testing.assert_allclose(schedule.gamma[t], 2 * np.log(np.tan(np.pi * t / (2 * T))), rtol=1e-11, atol=1e-11)
@@ -190,7 +199,8 @@ def test_gradients_by_gamma_are_finite_and_right(name):
     got = grad(total)(GAMMA)
     h = 1e-5
     expected = [(total(GAMMA + h * e) - total(GAMMA - h * e)) / (2 * h) for e in np.eye(4)]
-    assert np.all(np.isfinite(got)) and np.any(got != 0)
+    assert np.all(np.isfinite(got))
+    assert np.any(got != 0) == (name != "q_posterior at 1")  # there the answer is x_0 with variance 0, whatever gamma
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-8)
     check_vjp(lambda gamma: f(Schedule(gamma)), GAMMA)
 

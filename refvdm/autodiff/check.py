@@ -29,7 +29,7 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
       - a random direction d through all elements: the Taylor remainder phi(x + hd) - phi(x) - h <x_bar, d> falls as h^2.
 
     Tolerance: |got - expected| <= atol + rtol |expected|. rtol is 1e-6 for central, 1e-11 for complex and 1e-3 for float32
-    primals (whose expected values are computed in float64); atol defaults to rtol times the largest expected element.
+    primals (whose expected values are computed in float64); atol defaults to rtol times the largest expected element (a rounding floor when all are 0).
     ValueError for an unknown method; whatever f and vjp raise.
     """
     if method not in ("central", "complex"):
@@ -56,7 +56,9 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
     places = _places(primals, most, rng)
     expected = {i: _derivative(phi, flat, unravel, i, method, step or 3e-4) for i, _ in places}
     scale = max((abs(e) for e in expected.values()), default=0.0)
-    slack = rtol * max(scale, 1e-300) if atol is None else atol
+    # a gradient that is zero up to rounding has no scale of its own: phi's rounding, divided by the step, is then the measure
+    floor = rtol * 1e-6 * (1 + abs(phi(wide)))
+    slack = max(rtol * scale, floor) if atol is None else atol
     for i, where in places:
         if not abs(got[i] - expected[i]) <= slack + rtol * abs(expected[i]):
             raise GradientError(f"{name}: wrong cotangent of {where}: expected {expected[i]:.12g} ({method}), got {got[i]:.12g}")
@@ -107,7 +109,7 @@ def _check_linear(name, value, pullback, y_bar, x_bars, rng):
     both = pullback(tree_map(lambda a, b: 2 * a - 3 * b, y_bar, other))
     for i, (a, b, c) in enumerate(zip(_floats(x_bars), _floats(pullback(other)), _floats(both))):
         expected = 2 * a - 3 * b
-        size = np.max(np.abs(a), initial=0) + np.max(np.abs(b), initial=0)
+        size = np.max(np.abs(a), initial=0) + np.max(np.abs(b), initial=0) + 1e-6
         off = np.abs(c - expected) > (1e-3 if c.dtype.itemsize < 8 else 1e-9) * size
         if np.any(off):
             at = tuple(map(int, np.argwhere(off)[0]))

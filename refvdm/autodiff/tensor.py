@@ -22,6 +22,7 @@ from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.special
 
 
 class Rule(NamedTuple):
@@ -43,8 +44,8 @@ RULES: dict[Callable, Rule] = {}
 PREDICATES = frozenset({np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal,
                         np.isfinite, np.isnan, np.isinf, np.signbit})
 # They look at shape and dtype only.
-INSPECTIONS = frozenset({np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
-                         np.result_type, np.iscomplexobj, np.isrealobj})
+INSPECTIONS = frozenset({np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like, np.result_type,
+                         np.iscomplexobj, np.isrealobj})
 
 # What to write instead, where the spelling alone does not lead there.
 NEAREST = {
@@ -59,7 +60,7 @@ NEAREST = {
     "fabs": "absolute", "fmax": "maximum", "fmin": "minimum", "logaddexp2": "logaddexp", "sinh": "exp", "cosh": "exp", "tan": "sin, cos",
     "inv": "refvdm.autodiff.solve_triangular", "solve": "refvdm.autodiff.solve_triangular", "det": "a sum of log of the factors' diagonals",
     "slogdet": "a sum of log of the factors' diagonals", "copy": "the Tensor itself (Tensors never change)",
-    "softmax": "exp of refvdm.autodiff.log_softmax", "ndtr": "exp of scipy.special.log_ndtr", "logit": "log and log1p",
+    "full_like": "zeros_like, plus the Tensor", "softmax": "exp of refvdm.autodiff.log_softmax", "ndtr": "exp of scipy.special.log_ndtr", "logit": "log and log1p",
     "sign": "where", "heaviside": "where", "select": "where", "piecewise": "where", "hypot": "sqrt of sum of square",
 }
 
@@ -109,13 +110,13 @@ class Tensor:
         return record(ufunc, inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
-        if function in INSPECTIONS:
-            return function(*map(_plain, args), **kwargs)
-        if function in RULES and RULES[function].each is not None:  # concatenate(arrays, axis): its arrays are the operands
-            arrays, *axis = args if args else (kwargs.get("arrays"),)
-            if axis:
-                kwargs = {**kwargs, "axis": axis[0]}
-            args = tuple(arrays)
+        if function in INSPECTIONS and not (function is np.full_like and any(type(x) is Tensor for x in (*args[1:], *kwargs.values()))):
+            return function(*map(_plain, args), **{key: _plain(x) for key, x in kwargs.items()})
+        if function in RULES and RULES[function].each is not None and args:  # concatenate(arrays, axis): its arrays are the operands
+            if len(args) > 2:
+                raise TypeError(f"{_name(function)} of Tensors takes arrays and axis by position, got {len(args)} arguments")
+            kwargs = {**kwargs, "axis": args[1]} if len(args) == 2 else kwargs
+            args = tuple(args[0])
         return record(function, args, kwargs)
 
     # -- operators, spelled out: NumPy's operator mixin would also bring in-place ones
@@ -148,10 +149,8 @@ class Tensor:
 
     def __getitem__(self, index):
         if isinstance(index, tuple):
-            index = tuple(np.array(i) if isinstance(i, list) else i for i in index)
-        elif isinstance(index, list):
-            index = np.array(index)
-        return record(_getitem, (self, index), {})
+            index = tuple(map(_as_index, index))
+        return record(_getitem, (self, _as_index(index)), {})
 
     __hash__ = None
 
@@ -199,7 +198,12 @@ class Tensor:
     def _no_change(self, *_):
         raise TypeError("a Tensor cannot be changed in place (x[i] = ..., x += ...); write x = x + ..., or np.where")
 
-    __setitem__ = __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _no_change
+    def _no_change_but_of_a_number(self, other):
+        # total += x[i] means the same for a 0-d Tensor as for NumPy's scalars: a new number under the old name
+        return self._no_change() if self.ndim else NotImplemented
+
+    __setitem__ = _no_change
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _no_change_but_of_a_number
 
     def __reduce_ex__(self, protocol):
         raise TypeError("a Tensor cannot be copied or pickled: it belongs to its recording")
@@ -211,6 +215,10 @@ class Tensor:
 
 def _getitem(x, index):
     return x[index]
+
+
+def _as_index(i: Any) -> Any:
+    return np.array(i, dtype=None if i else int) if isinstance(i, list) else i
 
 
 def _plain(x: Any) -> Any:
@@ -225,6 +233,10 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     if len(args) > rule.most or not rule.keywords.issuperset(kwargs):
         raise TypeError(f"{_name(function)} of a Tensor takes at most {rule.most} positional arguments and the keywords "
                         f"{sorted(rule.keywords)}, got {len(args)} and {sorted(kwargs)}")
+    if kwargs:
+        if any(type(x) is Tensor for x in kwargs.values()):
+            raise TypeError(f"{_name(function)}: pass Tensors by position, not by keyword")
+        kwargs = {key: _frozen(x) for key, x in kwargs.items()}
     operands, recording, parents, fixed, dtype, mixed = rule.operands, None, [], [], None, False
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
@@ -239,7 +251,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
             parents.append((position, arg))
             arg = arg.value
         elif position in operands:
-            arg = np.array(arg)
+            arg = np.array(_unmasked(arg))
         else:
             fixed.append(_frozen(arg))
             continue
@@ -247,8 +259,6 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         if arg.dtype is not dtype:
             mixed = dtype is not None
             dtype = arg.dtype
-    if recording is None:
-        raise TypeError(f"{_name(function)}: pass Tensors by position, not by keyword")
     if not recording.open:
         raise TypeError(f"{_name(function)} meets a Tensor whose recording has ended: it must not leave the function that was "
                         f"given to vjp or grad")
@@ -270,7 +280,7 @@ def _unify(function: Callable, fixed: list, operands: Container[int], parents: l
     dtypes = [fixed[i].dtype for i in places if fixed[i].ndim]
     if not any(d.kind == "f" for d in dtypes):
         dtypes += [parent.dtype for _, parent in parents]
-    dtype = np.result_type(*dtypes)
+    dtype = dtypes[0] if len(set(dtypes)) == 1 else np.result_type(*dtypes)
     for i in places:
         fixed[i] = fixed[i].astype(dtype, copy=False)
     return dtype
@@ -279,7 +289,7 @@ def _unify(function: Callable, fixed: list, operands: Container[int], parents: l
 def _frozen(arg: Any) -> Any:
     """A constant argument as it is now: later changes in place by its owner must not reach the backward pass."""
     if isinstance(arg, np.ndarray):
-        return arg.copy()
+        return _unmasked(arg).copy()
     if type(arg) in (tuple, list):
         return type(arg)(map(_frozen, arg))
     return arg
@@ -333,17 +343,26 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     return either
 
 
+def _unmasked(arg: Any) -> Any:
+    if isinstance(arg, np.ma.MaskedArray):
+        raise TypeError("a masked array beside a Tensor would lose its mask; use np.where")
+    return arg
+
+
 def _name(function: Callable) -> str:
+    """How a user writes it: "np.exp", "np.linalg.norm", "scipy.special.expit", "indexing"."""
     if function is _getitem:
         return "indexing"
-    module = (getattr(function, "__module__", None) or "numpy").partition(".")[0]
-    prefix = {"numpy": "np.", "scipy": "scipy.special."}.get(module, "")
-    return prefix + getattr(function, "__name__", repr(function)).lstrip("_")
+    name = getattr(function, "__name__", repr(function)).lstrip("_")
+    for prefix, module in (("np.", np), ("np.linalg.", np.linalg), ("np.fft.", np.fft), ("scipy.special.", scipy.special)):
+        if getattr(module, name, None) is function:
+            return prefix + name
+    return name
 
 
 def _outside_the_set(function: Callable) -> str:
     name = getattr(function, "__name__", repr(function))
-    known = sorted({_name(f).removeprefix("np.") for f in RULES})
+    known = sorted({_name(f).removeprefix("np.").removeprefix("scipy.special.") for f in RULES})
     near = NEAREST.get(name) or ", ".join(difflib.get_close_matches(name, known, 2, 0.5)) or "a combination of these"
     return (f"{_name(function)} has no gradient rule. Nearest in the set: {near}. The set: {', '.join(known)}. To add a rule: "
             f"refvdm.autodiff.defvjp({_name(function)}, lambda y_bar, y, x: ...), with one pull for each argument; "

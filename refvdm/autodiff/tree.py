@@ -90,23 +90,25 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     own shape and dtype; its arrays are copies unless `copy=False`. Leaves of several dtypes meet in the widest. Works
     on Tensors too. ValueError when `flat` does not have shape (n,); TypeError when there is no float leaf.
     """
-    leaves = [leaf if hasattr(leaf, "shape") else np.asarray(leaf) for _, leaf in tree_leaves(tree) if is_float(leaf)]
-    if not leaves:
+    leaves = [(leaf, is_float(leaf)) for _, leaf in tree_leaves(tree)]
+    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf) for leaf, varies in leaves if varies]
+    if not floats:
         raise TypeError("ravel: expected a tree with at least one float leaf, got none")
-    n = sum(leaf.size for leaf in leaves)
-    flat = np.concatenate([np.reshape(leaf, (-1,)) for leaf in leaves])
+    n = sum(leaf.size for leaf in floats)
+    flat = np.concatenate([leaf.reshape(-1) for leaf in floats])
 
     def unravel(flat: Any, copy: bool = True) -> Tree:
         if np.shape(flat) != (n,):
             raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
-        start = 0
+        start, kinds = 0, iter(leaves)
 
-        def take(leaf):
+        def take(_):
             nonlocal start
-            if not is_float(leaf):
+            leaf, varies = next(kinds)
+            if not varies:
                 return leaf
-            shape, size = np.shape(leaf), int(np.size(leaf))
-            piece = np.reshape(flat[start : start + size], shape)
+            size = leaf.size if hasattr(leaf, "size") else 1
+            piece = flat[start : start + size].reshape(np.shape(leaf))
             start += size
             if isinstance(piece, np.ndarray):
                 piece = piece.astype(getattr(leaf, "dtype", piece.dtype), copy=copy)

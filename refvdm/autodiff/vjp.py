@@ -49,23 +49,20 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
     Only args[argnum] is recorded; the gradient is a tree like it. With has_aux the first part is (value, aux), aux as plain
     arrays. ValueError when f does not return a scalar (shape ()); the errors of `vjp`.
     """
-    if isinstance(argnum, bool) or not isinstance(argnum, int):
-        raise TypeError(f"argnum must be an integer, got {argnum!r}")
+    _check_integer(argnum)
 
     def g(*args, **kwargs):
-        if not -len(args) <= argnum < len(args):
-            raise ValueError(f"argnum = {argnum} but the function was called with {len(args)} positional arguments")
+        _check_range(argnum, args)
         aux = None
 
         def scalar(x):
             nonlocal aux
-            filled = list(args)
-            filled[argnum] = x
-            y = f(*filled, **kwargs)
+            y = f(*_filled(args, argnum, x), **kwargs)
             if has_aux:
                 if not (isinstance(y, tuple) and len(y) == 2):
                     raise TypeError(f"has_aux: the function must return (scalar, aux), got {_what(y)}")
                 y, aux = y
+                _check_recording(aux, next(leaf.recording for _, leaf in tree_leaves(x) if type(leaf) is Tensor))
                 aux = tree_map(_detach, aux)
             if not is_float(y) or np.shape(y) != ():
                 raise ValueError(f"a gradient needs a function with one float value of shape (), got {_what(y)}; "
@@ -73,6 +70,7 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
             return y
 
         y, pullback = vjp(scalar, args[argnum])
+        y = np.asarray(y)  # a float when the function is constant
         (x_bar,) = pullback(np.ones_like(y))
         return ((y, aux) if has_aux else y), x_bar
 
@@ -90,14 +88,17 @@ def jacobian(f: Callable, argnum: int = 0) -> Callable[..., Tree]:
 
     f returns one array. One pullback for each of its elements: for small outputs.
     """
-    def g(*args):
-        y, pullback = vjp(lambda x: f(*args[:argnum], x, *args[argnum + 1 :]), args[argnum])
+    _check_integer(argnum)
+
+    def g(*args, **kwargs):
+        _check_range(argnum, args)
+        y, pullback = vjp(lambda x: f(*_filled(args, argnum, x), **kwargs), args[argnum])
         if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
             raise TypeError(f"jacobian: the function must return one float array, got {_what(y)}")
         seeds = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
         rows = [pullback(seed)[0] for seed in seeds]
         if not rows:
-            return tree_map(lambda leaf: np.zeros(y.shape + np.shape(leaf)) if is_float(leaf) else None, args[argnum])
+            return tree_map(lambda leaf: np.zeros(y.shape + np.shape(leaf), np.asarray(leaf).dtype) if is_float(leaf) else None, args[argnum])
         return tree_map(lambda *leaf: None if leaf[0] is None else np.stack(leaf).reshape(y.shape + leaf[0].shape), *rows)
 
     return g
@@ -128,6 +129,28 @@ def _lift(primal: Tree, recording: Recording, i: int) -> Tree:
     return lifted
 
 
+def _check_integer(argnum: Any) -> None:
+    if isinstance(argnum, bool) or not isinstance(argnum, int):
+        raise TypeError(f"argnum must be an integer, got {argnum!r}")
+
+
+def _filled(args: tuple, argnum: int, x: Any) -> list:
+    """args with x in the place of args[argnum]."""
+    filled = list(args)
+    filled[argnum] = x
+    return filled
+
+
+def _check_range(argnum: int, args: tuple) -> None:
+    if not -len(args) <= argnum < len(args):
+        raise ValueError(f"argnum = {argnum} but the function was called with {len(args)} positional arguments")
+
+
+def _check_recording(output: Tree, recording: Recording) -> None:
+    if any(type(leaf) is Tensor and leaf.recording is not recording for _, leaf in tree_leaves(output)):
+        raise TypeError("the function returns a Tensor of an outer recording; only first derivatives are supported")
+
+
 def _detach(leaf: Any) -> Any:
     if type(leaf) is Tensor:
         return leaf.value.copy()
@@ -137,10 +160,8 @@ def _detach(leaf: Any) -> Any:
 def _reachable(output: Tree, recording: Recording) -> list[Tensor]:
     """The nodes that the output depends on, latest first: every node comes before its parents."""
     found: dict[int, Tensor] = {}
+    _check_recording(output, recording)
     todo = [leaf for _, leaf in tree_leaves(output) if type(leaf) is Tensor]
-    for leaf in todo:
-        if leaf.recording is not recording:
-            raise TypeError("vjp: the function returns a Tensor of an outer recording; only first derivatives are supported")
     while todo:
         node = todo.pop()
         if node.index not in found:

@@ -28,12 +28,18 @@ class Prediction(NamedTuple):
 
 def predict(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Prediction:
     """Ask a denoiser for all it has, in one evaluation when it can say `expectation(logits)` -> x_0 hat."""
-    if not hasattr(denoiser, "logits"):
-        return Prediction(denoiser(theta, x_t, t), None)
-    logits = denoiser.logits(theta, x_t, t)
-    if hasattr(denoiser, "expectation"):
+    logits = denoiser.logits(theta, x_t, t) if hasattr(denoiser, "logits") else None
+    if logits is not None and hasattr(denoiser, "expectation"):
         return Prediction(denoiser.expectation(logits), logits)
-    return Prediction(denoiser(theta, x_t, t), logits)
+    return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
+
+
+def predict_x_0(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Any:
+    """x_0 hat(x_t, t) and no more. ValueError unless it has x_t's shape."""
+    x_0_hat = denoiser(theta, x_t, t)
+    if np.shape(x_0_hat) != np.shape(x_t):
+        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got {np.shape(x_0_hat)}")
+    return x_0_hat
 
 
 class GaussianDecoder:
@@ -71,8 +77,9 @@ class CategoricalDecoder:
         logits = prediction.logits
         if logits is None:
             logits = level_logits(x_1, schedule.gamma[1], self.levels)
-        elif np.shape(logits)[-1] != len(self.levels):
-            raise ValueError(f"CategoricalDecoder: the denoiser's logits must end in K = {len(self.levels)}, got shape {np.shape(logits)}")
+        elif np.shape(logits) != (*np.shape(x_1), len(self.levels)):
+            raise ValueError(f"CategoricalDecoder: the denoiser's logits must have x_t's shape and K behind, "
+                             f"{(*np.shape(x_1), len(self.levels))}, got {np.shape(logits)}")
         return log_softmax(logits)
 
     def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
@@ -80,10 +87,8 @@ class CategoricalDecoder:
         return sum_per_example(np.sum(np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0), axis=-1))
 
     def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
-        # the level at which the cumulated probability passes the uniform number Phi(eps)
-        cumulated = np.cumsum(np.exp(self.log_probs(x_1, prediction, schedule)), axis=-1)
-        k = np.sum(cumulated < ndtr(eps)[..., None], axis=-1)
-        return self.levels.astype(x_1.dtype)[np.minimum(k, len(self.levels) - 1)]
+        k, _ = choose(np.exp(self.log_probs(x_1, prediction, schedule)), eps)
+        return self.levels.astype(x_1.dtype)[k]
 
     def _one_hot(self, x_0: Any) -> np.ndarray:
         chosen = stop_gradient(x_0)[..., None] == self.levels.astype(x_0.dtype)
@@ -118,12 +123,25 @@ def level_logits(x_t: Any, gamma: Any, levels: np.ndarray) -> Any:
     (batch,), float64; with SNR = abar/(1 - abar) this is SNR v (x_t/sqrt(abar) - v/2).
     """
     gamma = np.reshape(gamma, np.shape(gamma) + (1,) * (np.ndim(x_t) if np.ndim(gamma) else 0))
-    cast = (lambda c: c.astype(x_t.dtype)) if isinstance(gamma, np.ndarray) else (lambda c: c)
-    slope = cast(np.exp(-gamma) / np.sqrt(expit(-gamma)) * levels)
-    offset = cast(np.exp(-gamma) * (levels * levels / 2))
+    slope = np.exp(-gamma) / np.sqrt(expit(-gamma)) * levels
+    offset = np.exp(-gamma) * (levels * levels / 2)
+    if isinstance(slope, np.ndarray):
+        slope, offset = slope.astype(x_t.dtype), offset.astype(x_t.dtype)
     return np.expand_dims(x_t, -1) * slope - offset
+
+
+def choose(probabilities: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draw k with probabilities (..., K) from standard normal eps (...), by inverse CDF of u = Phi(eps): k rises with eps.
+
+    Also what is left of u, (u - P(< k))/P(k): uniform again, and independent of k. A k without probability is never drawn.
+    """
+    cumulated = np.cumsum(probabilities, axis=-1, dtype=np.float64)
+    u = np.maximum(ndtr(eps.astype(np.float64)), np.finfo(float).tiny) * cumulated[..., -1]
+    k = np.sum(cumulated < u[..., None], axis=-1)
+    p, upto = (np.take_along_axis(a, k[..., None], axis=-1)[..., 0] for a in (probabilities, cumulated))
+    return k, 1 - (upto - u) / p
 
 
 def sum_per_example(x: Any) -> Any:
     """The sum over all axes but the first: (batch, ...) -> (batch,)."""
-    return np.sum(np.reshape(x, (np.shape(x)[0], -1)), axis=1)
+    return np.sum(x, axis=tuple(range(1, np.ndim(x))))

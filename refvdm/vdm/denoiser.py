@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtr, ndtri
+from scipy.special import expit, ndtri
 
 from ..autodiff import log_softmax, logsumexp
 from ..gaussian import LOG_2PI
+from .decoder import choose
+from .forward import check_floats, coefficient
 from .schedule import Schedule
 
 
@@ -27,14 +29,15 @@ class _Exact:
         raise NotImplementedError
 
     def _level(self, x_t: Any, t: Any) -> tuple[Any, Any]:
-        """sqrt(abar_t) and 1 - abar_t as columns (batch, 1) or (1, 1), in x_t's dtype."""
+        """sqrt(abar_t) and 1 - abar_t as columns (batch, 1), or () for one t, in x_t's dtype."""
+        check_floats("x_t", x_t)
         if np.ndim(x_t) != 2 or np.shape(x_t)[1] != self.D:
             raise ValueError(f"{type(self).__name__}: x_t must have shape (batch, {self.D}), got {np.shape(x_t)}")
         t = np.asarray(t)
         if t.shape not in ((), (len(x_t),)):
             raise ValueError(f"{type(self).__name__}: t must be one number or have shape ({len(x_t)},), got {t.shape}")
-        gamma = np.reshape(self.schedule.gamma_at(t), (-1, 1))
-        return np.sqrt(expit(-gamma)).astype(x_t.dtype), expit(gamma).astype(x_t.dtype)
+        gamma = self.schedule.gamma_at(t)
+        return coefficient(np.sqrt(expit(-gamma)), x_t), coefficient(expit(gamma), x_t)
 
 
 class MixtureDenoiser(_Exact):
@@ -56,7 +59,7 @@ class MixtureDenoiser(_Exact):
         if not np.all(np.isfinite(means)) or not np.allclose(covs, np.swapaxes(covs, 1, 2), rtol=1e-10):
             raise ValueError(f"{type(self).__name__}: means must be finite and covariances symmetric")
         eigenvalues, self.vectors = np.linalg.eigh(covs)
-        if not np.all(eigenvalues > -1e-10 * np.max(np.abs(eigenvalues), axis=1, keepdims=True)):
+        if not np.all(eigenvalues >= -1e-10 * np.max(np.abs(eigenvalues), axis=1, keepdims=True)):
             raise ValueError(f"{type(self).__name__}: covariances must be positive semidefinite, smallest eigenvalue {eigenvalues.min()}")
         super().__init__(means.shape[1], schedule)
         self.log_weights = np.log(weights / weights.sum())
@@ -97,8 +100,8 @@ class MixtureDenoiser(_Exact):
         """
         a, s2 = self._level(x_t, t)
         u, var = self._project(x_t, a, s2)
-        k, rest = choose(self._responsibility(u, var)[:, :, 0].T, ndtr(eps[:, 0]))
-        eps = np.concatenate([ndtri(rest)[:, None], eps[:, 1:]], axis=1)
+        k, rest = choose(self._responsibility(u, var)[:, :, 0].T, eps[:, 0])
+        eps = np.concatenate([ndtri(np.clip(rest, 1e-16, 1 - 1e-16))[:, None], eps[:, 1:]], axis=1)
         width = np.sqrt(self._eigen(x_t) * s2 / var) * eps
         draws = self._component_mean(u, var, a) + np.matmul(width, np.swapaxes(self.vectors, 1, 2))
         return draws[k, np.arange(len(x_t))].astype(x_t.dtype)
@@ -168,7 +171,7 @@ class PointsDenoiser(_Exact):
     def log_prob(self, x_t: Any, t: Any) -> Any:
         """log of the density of x_t, (batch,) nats: log sum_i w_i N(x_t; a p_i, s² I)."""
         a, s2 = self._level(x_t, t)
-        base = -0.5 * np.sum(LOG_2PI + np.log(s2) + np.square(x_t) / s2, axis=1)
+        base = np.sum(-0.5 * (LOG_2PI + np.log(s2)) + 0 * x_t, axis=1)
         return logsumexp(self._log_joint(x_t, a, s2), axis=1) + base
 
     def log_posterior(self, x_0: Any, x_t: Any, t: Any) -> Any:
@@ -180,20 +183,11 @@ class PointsDenoiser(_Exact):
 
     def sample_posterior(self, x_t: Any, t: Any, eps: Any) -> np.ndarray:
         """Points drawn from p(x_0 | x_t), from standard normal eps (batch, D), of which only the first element is used."""
-        i, _ = choose(np.exp(self.log_masses(x_t, t)), ndtr(eps[:, 0]))
+        i, _ = choose(np.exp(self.log_masses(x_t, t)), eps[:, 0])
         return self.points[i].astype(x_t.dtype)
 
     def _log_joint(self, x_t: Any, a: Any, s2: Any) -> Any:
-        """log w_i + log N(x_t; a p_i, s² I) less what does not depend on i: (batch, N)."""
+        """log w_i - |x_t - a p_i|²/(2 s²): (batch, N). From differences: x_t p_i - |p_i|²/2 would cancel where s is small."""
         points = self.points.astype(x_t.dtype)
-        inner = a * np.matmul(x_t, points.T) - 0.5 * a * a * np.sum(np.square(points), axis=1)
-        return self.log_weights.astype(x_t.dtype) + inner / s2
-
-
-def choose(probabilities: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index k (batch,) by inverse CDF from uniform u (batch,), and (u - P(< k))/P(k), which is uniform given k."""
-    cumulated = np.cumsum(probabilities, axis=1)
-    k = np.minimum(np.sum(cumulated <= u[:, None], axis=1), probabilities.shape[1] - 1)
-    rows = np.arange(len(u))
-    rest = (u - (cumulated[rows, k] - probabilities[rows, k])) / probabilities[rows, k]
-    return k, np.clip(rest, 1e-16, 1 - 1e-16)
+        distance = sum(np.square(x_t[:, d : d + 1] - a * points[:, d]) for d in range(self.D))
+        return self.log_weights.astype(x_t.dtype) - 0.5 * distance / s2

@@ -17,8 +17,8 @@ from scipy.special import expit
 
 from ..autodiff import stop_gradient
 from ..gaussian import expm1_minus, kl_normal
-from .decoder import predict, sum_per_example
-from .forward import check_floats, coefficient, gammas, noise, q_posterior, sample_q
+from .decoder import predict, predict_x_0, sum_per_example
+from .forward import check_floats, coefficient, diffuse, gammas, noise, q_posterior
 from .sample import ancestral_path
 from .schedule import Schedule, softplus
 
@@ -48,7 +48,7 @@ class VDM:
             raise TypeError(f"VDM: decoder must have log_prob (GaussianDecoder, CategoricalDecoder, ...), got {type(decoder).__name__}")
         self.denoiser, self.schedule, self.decoder = denoiser, schedule, decoder
 
-    def elbo(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 4096) -> ELBO:
+    def elbo(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 1024) -> ELBO:
         """13.24 with the exact sum over t = 2..T; x_0 (batch, ...) floats.
 
         eps (T, batch, ...) standard normal: eps[t-1] makes x_t from x_0; rng draws exactly that array when eps is not given.
@@ -56,14 +56,14 @@ class VDM:
         """
         x_0 = _check_data(x_0)
         draws = _Draws("elbo", self.schedule.T, x_0, rng, eps)
-        x_1 = sample_q(self.schedule, x_0, 1, eps=draws.next(1)[0])
+        x_1 = diffuse(self.schedule, x_0, 1, draws.next(1)[0])
         reconstruction = self._reconstruction(theta, x_0, x_1)
         diffusion_kl = 0.0
         for _, kl in self._kl_chunks(theta, x_0, draws, rows):
             diffusion_kl = diffusion_kl + np.sum(kl, axis=0)
         return _total(reconstruction, prior_kl(self.schedule, x_0), diffusion_kl)
 
-    def kl_per_t(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 4096) -> np.ndarray:
+    def kl_per_t(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 1024) -> np.ndarray:
         """The terms of diffusion_kl one by one: (T+1, batch) indexed by t, 0 at t = 0 and 1. Arguments and draws as elbo."""
         x_0 = _check_data(x_0)
         draws = _Draws("kl_per_t", self.schedule.T, x_0, rng, eps)
@@ -83,15 +83,16 @@ class VDM:
         """
         x_0 = _check_data(x_0)
         n, T = len(x_0), self.schedule.T
+        if times not in ("uniform", "stratified"):
+            raise ValueError(f"elbo_estimate: times must be 'uniform' or 'stratified', got {times!r}")
         if t is None:
             t = _draw_times(n, T, rng, times)
         eps = noise("elbo_estimate", (2, *x_0.shape), x_0.dtype, rng, eps)
         t = np.broadcast_to(t, (n,)) if np.ndim(t) == 0 else np.asarray(t)
         gammas(self.schedule, t, x_0, "x_0", first=2)
         t_both = np.concatenate([np.ones(n, t.dtype), t])
-        x_both = sample_q(self.schedule, np.concatenate([x_0, x_0]), t_both, eps=np.reshape(eps, (2 * n, *x_0.shape[1:])))
+        x_both = diffuse(self.schedule, np.concatenate([x_0, x_0]), t_both, np.reshape(eps, (2 * n, *x_0.shape[1:])))
         both = predict(self.denoiser, theta, x_both, t_both)
-        _check_prediction(both.x_0_hat, x_both)
         at_1 = type(both)(both.x_0_hat[:n], None if both.logits is None else both.logits[:n])
         reconstruction = self.decoder.log_prob(x_0, x_both[:n], at_1, self.schedule)
         kl = diffusion_kl(self.schedule, x_0, both.x_0_hat[n:], t)
@@ -107,21 +108,20 @@ class VDM:
 
     def _reconstruction(self, theta: Any, x_0: Any, x_1: Any) -> Any:
         prediction = predict(self.denoiser, theta, x_1, np.ones(len(x_0), int))
-        _check_prediction(prediction.x_0_hat, x_1)
         return self.decoder.log_prob(x_0, x_1, prediction, self.schedule)
 
     def _kl_chunks(self, theta: Any, x_0: Any, draws: _Draws, rows: int) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield (ts, KL_t for those t as (len(ts), batch)) until t = 2..T is through."""
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
         n, T, shape = len(x_0), self.schedule.T, x_0.shape
-        many = max(1, rows // max(n, 1))
+        many = max(1, rows // n)
         for first in range(2, T + 1, many):
             ts = np.arange(first, min(first + many, T + 1))
             t = np.repeat(ts, n)
             x = np.reshape(np.broadcast_to(x_0, (len(ts), *shape)), (len(ts) * n, *shape[1:]))
-            x_t = sample_q(self.schedule, x, t, eps=np.reshape(draws.next(len(ts)), x.shape))
-            x_0_hat = self.denoiser(theta, x_t, t)
-            _check_prediction(x_0_hat, x_t)
-            yield ts, np.reshape(diffusion_kl(self.schedule, x, x_0_hat, t), (len(ts), n))
+            x_t = diffuse(self.schedule, x, t, np.reshape(draws.next(len(ts)), x.shape))
+            yield ts, np.reshape(diffusion_kl(self.schedule, x, predict_x_0(self.denoiser, theta, x_t, t), t), (len(ts), n))
 
 
 # ---------------------------------------------------------------- the closed forms
@@ -132,6 +132,7 @@ def prior_kl(schedule: Schedule, x_0: Any) -> Any:
 
     The last two terms are D (e^d - 1 - d) with d = log(1 - abar_T), right also when abar_T is 1e-12 and they are abar_T²/2.
     """
+    check_floats("x_0", x_0)
     gamma_T = schedule.gamma[schedule.T]
     spread = expm1_minus(-softplus(-gamma_T))
     each = 0.5 * (coefficient(expit(-gamma_T), x_0) * np.square(x_0) + coefficient(spread, x_0))
@@ -144,6 +145,8 @@ def diffusion_kl(schedule: Schedule, x_0: Any, x_0_hat: Any, t: Any) -> Any:
     SNR_{t-1} - SNR_t = SNR_t (exp(gamma_t - gamma_{t-1}) - 1). There is no KL at t = 1: q(x_0 | x_1, x_0) has no width.
     """
     before, now = gammas(schedule, t, x_0, "x_0", first=2)
+    if np.shape(x_0_hat) != np.shape(x_0):
+        raise ValueError(f"diffusion_kl: x_0_hat must have x_0's shape {np.shape(x_0)}, got {np.shape(x_0_hat)}")
     error = sum_per_example(np.square(x_0 - x_0_hat))
     return coefficient(0.5 * np.exp(-now) * np.expm1(now - before), error) * error
 
@@ -177,8 +180,6 @@ class _Draws:
 
 
 def _draw_times(n: int, T: int, rng: np.random.Generator | None, times: str) -> np.ndarray:
-    if times not in ("uniform", "stratified"):
-        raise ValueError(f"elbo_estimate: times must be 'uniform' or 'stratified', got {times!r}")
     if rng is None:
         raise ValueError("elbo_estimate: give a numpy.random.Generator as rng, or the times themselves as t and the noise as eps")
     if times == "uniform":
@@ -193,12 +194,9 @@ def _total(reconstruction: Any, prior_kl: Any, diffusion_kl: Any) -> ELBO:
 
 def _check_data(x_0: Any) -> Any:
     check_floats("x_0", x_0)
+    if not np.size(x_0):
+        raise ValueError(f"x_0 must hold at least one example, got shape {np.shape(x_0)}")
     if not np.all(np.isfinite(x_0)):
         at = tuple(map(int, np.argwhere(~np.isfinite(x_0))[0]))
         raise ValueError(f"x_0 must be finite, got {stop_gradient(x_0)[at]} at index {at}")
     return x_0
-
-
-def _check_prediction(x_0_hat: Any, x_t: Any) -> None:
-    if np.shape(x_0_hat) != np.shape(x_t):
-        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got {np.shape(x_0_hat)}")

@@ -50,12 +50,16 @@ def q_posterior(schedule: Schedule, x_t: Any, x_0: Any, t: Any) -> tuple[Any, An
 def sample_q(schedule: Schedule, x_0: Any, t: Any, rng: np.random.Generator | None = None, *, eps: Any = None) -> Any:
     """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, 13.28; eps (batch, ...) standard normal, drawn from rng unless given."""
     check_floats("x_0", x_0)
-    eps = noise("sample_q", np.shape(x_0), x_0.dtype, rng, eps)
-    mean, var = q_marginal(schedule, x_0, t)
-    return mean + np.sqrt(var) * eps
+    return diffuse(schedule, x_0, t, noise("sample_q", np.shape(x_0), x_0.dtype, rng, eps))
 
 
 # ---------------------------------------------------------------- the pieces, also for elbo.py and sample.py
+
+
+def diffuse(schedule: Schedule, x_0: Any, t: Any, eps: Any) -> Any:
+    """sample_q for noise that has been checked."""
+    mean, var = q_marginal(schedule, x_0, t)
+    return mean + np.sqrt(var) * eps
 
 
 def gammas(schedule: Schedule, t: Any, x: Any, name: str, first: int = 1) -> tuple[Any, Any]:
@@ -78,15 +82,17 @@ def coefficient(c: Any, x: Any) -> Any:
     return c if type(c) is Tensor else np.asarray(c, x.dtype)
 
 
-def noise(where: str, shape: tuple, dtype: Any, rng: np.random.Generator | None, eps: Any) -> Any:
+def noise(where: str, shape: tuple, dtype: Any, rng: np.random.Generator | None, eps: Any, name: str = "eps") -> Any:
     """eps of the given shape as `dtype`: the caller's, or drawn from rng. ValueError for another shape, nan, or neither."""
     if eps is None:
         if rng is None:
-            raise ValueError(f"{where}: give a numpy.random.Generator as rng, or the noise itself as eps")
+            raise ValueError(f"{where}: give a numpy.random.Generator as rng, or the noise itself as {name}")
         return rng.standard_normal(shape, dtype=dtype)
+    check_floats(name, eps)
     if np.shape(eps) != tuple(shape):
-        raise ValueError(f"{where}: eps must have shape {tuple(shape)}, got {np.shape(eps)}")
-    check_floats("eps", eps)
+        raise ValueError(f"{where}: {name} must have shape {tuple(shape)}, got {np.shape(eps)}")
+    if not np.all(np.isfinite(eps)):
+        raise ValueError(f"{where}: {name} must be finite")
     return eps if type(eps) is Tensor else eps.astype(dtype, copy=False)
 
 

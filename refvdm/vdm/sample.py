@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import tree_leaves
-from .decoder import predict
+from .decoder import predict, predict_x_0
 from .forward import noise, q_posterior
 
 
@@ -21,8 +21,10 @@ def ancestral_path(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator 
 
     and eps[0] the decoder's draw of x_0. The dtype is that of x_T, or of theta's parameters, or float64.
     """
+    if not isinstance(shape, tuple) or not shape or shape[0] < 1:
+        raise ValueError(f"sample: shape must be a tuple (n, ...) with n >= 1, got {shape!r}")
     schedule, T, n = vdm.schedule, vdm.schedule.T, shape[0]
-    x = noise("sample", shape, _dtype(theta), rng, x_T) if x_T is None else noise("sample", shape, x_T.dtype, None, x_T)
+    x = noise("sample", shape, getattr(x_T, "dtype", None) or _dtype(theta), rng, x_T, "x_T")
     if eps is not None:
         eps = noise("sample", (T, *shape), x.dtype, None, eps)
     yield T, x
@@ -32,7 +34,7 @@ def ancestral_path(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator 
         if t == 1:
             yield 0, vdm.decoder.sample(x, predict(vdm.denoiser, theta, x, times), schedule, eps_t)
         else:
-            mean, var = q_posterior(schedule, x, vdm.denoiser(theta, x, times), t)
+            mean, var = q_posterior(schedule, x, predict_x_0(vdm.denoiser, theta, x, times), t)
             x = mean + np.sqrt(var) * eps_t
             yield t - 1, x
 

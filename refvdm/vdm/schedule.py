@@ -50,7 +50,8 @@ class Schedule:
 
     @property
     def snr(self) -> Any:
-        return np.exp(-self.gamma)
+        # without gamma_0: the inf that stands for SNR_0 would multiply a gradient of 0
+        return np.concatenate([np.array([np.inf]), np.exp(-self.gamma[1:])])
 
     @property
     def alpha(self) -> Any:
@@ -60,9 +61,11 @@ class Schedule:
 
     def gamma_at(self, t: Any) -> Any:
         """gamma at real t in [1, T], any shape: straight lines between the table's entries. ValueError outside."""
-        t = np.asarray(t, np.float64)
+        t = np.asarray(t)
         if not np.all((t >= 1) & (t <= self.T)):
             raise ValueError(f"gamma_at: t must lie in [1, {self.T}], got {_range(t)}")
+        if t.dtype.kind in "iu":
+            return self.gamma[t]
         below = np.minimum(np.floor(t).astype(int), self.T - 1)
         weight = t - below
         return (1 - weight) * self.gamma[below] + weight * self.gamma[below + 1]
@@ -82,7 +85,7 @@ class Schedule:
 
     @classmethod
     def linear_beta(cls, T: int, beta_1: float = 1e-4, beta_T: float = 0.02) -> Schedule:
-        """1 - alpha_t rising linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
+        """1 - alpha_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
         if not (0 < beta_1 < 1 and 0 < beta_T < 1):
             raise ValueError(f"linear_beta: beta_1 and beta_T must lie in (0, 1), got {beta_1} and {beta_T}")
         return cls._from_log_alphas(np.log1p(-np.linspace(beta_1, beta_T, _check_T(T))))
