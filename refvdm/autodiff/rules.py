@@ -267,17 +267,17 @@ def linear(x, W, b, activation: str = "identity"):
 
     x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out). ValueError for other shapes or an unknown activation.
     """
-    if np.ndim(W) != 2 or np.ndim(x) < 1 or np.shape(x)[-1] != np.shape(W)[0] or np.shape(b) != (np.shape(W)[1],):
-        raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), "
-                         f"got {np.shape(x)}, {np.shape(W)}, {np.shape(b)}")
+    x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
+    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[0] or b.shape != W.shape[1:]:
+        raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), got {x.shape}, {W.shape}, {b.shape}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     # one product over all leading axes: NumPy would make one for each matrix of a stack
-    z = np.matmul(np.reshape(x, (-1, np.shape(W)[0])), W)
+    z = np.matmul(_rows(x), W)
     if z.dtype.kind not in "fc":
         raise TypeError(f"linear: expected floats, got a product of dtype {z.dtype}; cast with .astype(float)")
-    z = np.add(z, b, out=z if z.dtype == np.result_type(z, b) else None)
-    return ACTIVATIONS[activation][0](z.reshape(*np.shape(x)[:-1], np.shape(W)[1]))
+    z = np.add(z, b, out=z if z.dtype == b.dtype else None)
+    return ACTIVATIONS[activation][0](z.reshape(*x.shape[:-1], W.shape[1]))
 
 
 linear = defvjp(

@@ -33,24 +33,50 @@ def tree_leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from tree_leaves(child, path + step)
 
 
-def tree_map(f: Callable, tree: Tree, *others: Tree, path: str = "") -> Tree:
+def leaves(tree: Tree) -> list:
+    """Every leaf, depth first."""
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return [tree]
+    return [leaf for child in tree for leaf in leaves(child)]
+
+
+def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
     """The tree with f(leaf, *leaves of the others at the same place) for every leaf.
 
     `others` need the same structure (dicts the same keys, in any order) down to the leaves of `tree`.
     ValueError naming the place where they differ.
     """
-    below = children(tree)
-    if below is None:
+    if not isinstance(tree, (dict, list, tuple)):
         return f(tree, *others)
     for other in others:
         if not _same_node(tree, other):
-            raise ValueError(f"trees differ at {path or 'the root'}: expected {_describe(tree)}, got {_describe(other)}")
+            raise TreesDiffer(tree, other)
+    mapped = []
+    for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        try:
+            mapped.append(tree_map(f, child, *[other[key] for other in others]))
+        except TreesDiffer as error:
+            error.path.append(key)
+            raise
     if isinstance(tree, dict):
-        return {k: tree_map(f, v, *(o[k] for o in others), path=f"{path}[{k!r}]") for k, v in tree.items()}
-    mapped = [tree_map(f, v, *(o[i] for o in others), path=f"{path}[{i}]") for i, v in enumerate(tree)]
+        return dict(zip(tree, mapped))
     if hasattr(tree, "_fields"):  # a NamedTuple takes its fields one by one
         return type(tree)(*mapped)
     return type(tree)(mapped)
+
+
+class TreesDiffer(ValueError):
+    """Two trees of different structure; the place is known only when the error has come all the way up."""
+
+    def __init__(self, expected: Tree, got: Tree):
+        super().__init__()
+        self.path, self.expected, self.got = [], _describe(expected), _describe(got)
+
+    def __str__(self) -> str:
+        place = "".join(f"[{key!r}]" for key in reversed(self.path)) or "the root"
+        return f"trees differ at {place}: expected {self.expected}, got {self.got}"
 
 
 def _same_node(a: Tree, b: Tree) -> bool:
@@ -72,7 +98,7 @@ def is_float(leaf: Any) -> bool:
 
     TypeError for what is neither that nor a constant (integer, bool, None): complex numbers, strings, masked arrays.
     """
-    if isinstance(leaf, float):
+    if type(leaf) is np.ndarray and leaf.dtype.kind == "f" or isinstance(leaf, float):
         return True
     if leaf is None or isinstance(leaf, (bool, int)):
         return False
@@ -90,8 +116,8 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     own shape and dtype; its arrays are copies unless `copy=False`. Leaves of several dtypes meet in the widest. Works
     on Tensors too. ValueError when `flat` does not have shape (n,); TypeError when there is no float leaf.
     """
-    leaves = [(leaf, is_float(leaf)) for _, leaf in tree_leaves(tree)]
-    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf) for leaf, varies in leaves if varies]
+    given = [(leaf, is_float(leaf)) for leaf in leaves(tree)]
+    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf) for leaf, varies in given if varies]
     if not floats:
         raise TypeError("ravel: expected a tree with at least one float leaf, got none")
     n = sum(leaf.size for leaf in floats)
@@ -100,7 +126,7 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     def unravel(flat: Any, copy: bool = True) -> Tree:
         if np.shape(flat) != (n,):
             raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
-        start, kinds = 0, iter(leaves)
+        start, kinds = 0, iter(given)
 
         def take(_):
             nonlocal start

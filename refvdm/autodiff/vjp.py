@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .tensor import Recording, Tensor, _name
-from .tree import Tree, is_float, tree_leaves, tree_map
+from .tree import Tree, is_float, leaves, tree_map
 
 
 def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
@@ -36,7 +36,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
         cotangents = _Cotangents()
         tree_map(lambda out, y_bar: _seed(out, y_bar, cotangents), output, cotangent)
         for node in order:
-            if node.parents and (y_bar := cotangents.pop(node)) is not None:
+            if (y_bar := cotangents.pop(node)) is not None:
                 _pull(node, y_bar, cotangents)
         return tuple(tree_map(lambda leaf: cotangents.take(leaf), primal) for primal in inputs)
 
@@ -62,7 +62,7 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
                 if not (isinstance(y, tuple) and len(y) == 2):
                     raise TypeError(f"has_aux: the function must return (scalar, aux), got {_what(y)}")
                 y, aux = y
-                _check_recording(aux, next(leaf.recording for _, leaf in tree_leaves(x) if type(leaf) is Tensor))
+                _check_recording(aux, next(leaf.recording for leaf in leaves(x) if type(leaf) is Tensor))
                 aux = tree_map(_detach, aux)
             if not is_float(y) or np.shape(y) != ():
                 raise ValueError(f"a gradient needs a function with one float value of shape (), got {_what(y)}; "
@@ -124,7 +124,7 @@ def _lift(primal: Tree, recording: Recording, i: int) -> Tree:
         lifted = tree_map(lift, primal)
     except TypeError as error:
         raise TypeError(f"vjp: primal {i}: {error}") from None
-    if not any(type(leaf) is Tensor for _, leaf in tree_leaves(lifted)):
+    if not any(type(leaf) is Tensor for leaf in leaves(lifted)):
         raise TypeError(f"vjp: primal {i} has no float leaf to differentiate (cast integers with .astype(float))")
     return lifted
 
@@ -147,7 +147,7 @@ def _check_range(argnum: int, args: tuple) -> None:
 
 
 def _check_recording(output: Tree, recording: Recording) -> None:
-    if any(type(leaf) is Tensor and leaf.recording is not recording for _, leaf in tree_leaves(output)):
+    if any(type(leaf) is Tensor and leaf.recording is not recording for leaf in leaves(output)):
         raise TypeError("the function returns a Tensor of an outer recording; only first derivatives are supported")
 
 
@@ -158,15 +158,15 @@ def _detach(leaf: Any) -> Any:
 
 
 def _reachable(output: Tree, recording: Recording) -> list[Tensor]:
-    """The nodes that the output depends on, latest first: every node comes before its parents."""
+    """The operations that the output depends on, latest first: every node comes before its parents. Inputs are not among them."""
     found: dict[int, Tensor] = {}
     _check_recording(output, recording)
-    todo = [leaf for _, leaf in tree_leaves(output) if type(leaf) is Tensor]
+    todo = [leaf for leaf in leaves(output) if type(leaf) is Tensor and leaf.parents]
     while todo:
         node = todo.pop()
         if node.index not in found:
             found[node.index] = node
-            todo.extend(parent for _, parent in node.parents)
+            todo += [parent for _, parent in node.parents if parent.parents]
     return [found[index] for index in sorted(found, reverse=True)]
 
 

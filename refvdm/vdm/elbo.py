@@ -135,8 +135,9 @@ def prior_kl(schedule: Schedule, x_0: Any) -> Any:
     check_floats("x_0", x_0)
     gamma_T = schedule.gamma[schedule.T]
     spread = expm1_minus(-softplus(-gamma_T))
-    each = 0.5 * (coefficient(expit(-gamma_T), x_0) * np.square(x_0) + coefficient(spread, x_0))
-    return sum_per_example(each)
+    squares = sum_per_example(np.square(x_0))
+    D = np.size(x_0) // len(x_0)
+    return 0.5 * (coefficient(expit(-gamma_T), squares) * squares + D * coefficient(spread, squares))
 
 
 def diffusion_kl(schedule: Schedule, x_0: Any, x_0_hat: Any, t: Any) -> Any:

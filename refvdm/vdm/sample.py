@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import tree_leaves
+from ..autodiff.tree import leaves
 from .decoder import predict, predict_x_0
 from .forward import noise, q_posterior
 
@@ -40,5 +40,5 @@ def ancestral_path(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator 
 
 
 def _dtype(theta: Any) -> np.dtype:
-    dtypes = [leaf.dtype for _, leaf in tree_leaves(theta) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
+    dtypes = [leaf.dtype for leaf in leaves(theta) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
     return np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
