@@ -121,7 +121,7 @@ def train(vdm: VDM, data: Data, args, checkpoint: Path):
         return -np.mean(vdm.elbo_estimate(theta, x_0, rng, times="stratified").total) / bits
 
     def validate(theta):
-        found = costs(estimate(vdm, theta, data.validation, draws=8, seed=args.seed), data)
+        found = costs(estimate(vdm, theta, data.validation, draws=4, seed=args.seed), data)
         return found.pop("total"), found
 
     settings = {"data": data.name, "levels": data.levels, "seed": args.seed, "T": T, "gamma_1": GAMMA_1, "gamma_T": GAMMA_T, "batch": batch}
@@ -200,7 +200,7 @@ def samples_picture(plt, samples, data, out):
 
 
 def denoising_picture(plt, steps, stops, data, out):
-    figure, all_axes = plt.subplots(1, len(stops), figsize=(1.05 * len(stops), 6.6))
+    figure, all_axes = plt.subplots(1, len(stops), figsize=(len(stops), 6.6), layout="constrained")
     for axes, x, t in zip(all_axes, steps, stops):
         show(axes, tiles(np.clip(x[:6], -1.5, 1.5) / 1.5, data.shape, 1), f"t = {t}")
     figure.suptitle("from x_T to x_0: six samples on their way", fontsize=11)
@@ -231,7 +231,7 @@ def training_picture(plt, history, out):
 
 
 def kl_picture(plt, vdm, theta, data, rng, out):
-    x = data.validation[:64]
+    x = data.validation[:32]
     kl = np.mean(vdm.kl_per_t(theta, x, rng), axis=1)[2:] / (x.shape[1] * math.log(2))
     figure, axes = plt.subplots(figsize=(7, 4.2))
     axes.plot(np.arange(2, T + 1), kl, lw=0.6, color="C0", alpha=0.5)
@@ -252,7 +252,7 @@ def kl_picture(plt, vdm, theta, data, rng, out):
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=800, help="training steps (default 800)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps (default 600)")
     parser.add_argument("--seed", type=int, default=0, help="of the parameters, the minibatches and all noise (default 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/vdm_digits"), help="folder of this run (default runs/vdm_digits)")
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run in the folder is moved to old-1, old-2, ... in it")
@@ -304,8 +304,8 @@ def run_it(vdm: VDM, data: Data, args) -> None:
         print(f"best validation {run.best_value:.3f} bits/dim at step {run.best_step}; now the exact bound, all {T} noise levels "
               f"of {len(test)} test examples", flush=True)
         found = {"test": costs(exact(vdm, run.best, test, args.seed), data),
-                 "validation": costs(estimate(vdm, run.best, data.validation, draws=64, seed=args.seed), data),
-                 "test_examples": len(test), "validation_is": "an estimate from 64 draws of t for each example",
+                 "validation": costs(estimate(vdm, run.best, data.validation, draws=32, seed=args.seed), data),
+                 "test_examples": len(test), "validation_is": "an estimate from 32 draws of t for each example",
                  "best_step": run.best_step, "steps": run.step, "seed": args.seed, "T": T, "data": data.name, "levels": data.levels,
                  "parameters": int(sum(a.size for a in leaves(run.best))), "history": run.history}
         draw_pictures(vdm, run, data, args.out, args.seed)

@@ -51,7 +51,7 @@ class Adam:
     def update(self, theta: Any, grads: Any, state: dict) -> tuple[Any, dict]:
         """theta and state after one step along grads, a tree like theta. ValueError when trees or shapes differ."""
         flat, unravel = ravel(theta)
-        g, _ = ravel(_aligned(theta, grads))
+        g = _flat_like(theta, grads)
         if state["m"].shape != flat.shape:
             raise ValueError(f"Adam: state is of {state['m'].size} parameters, theta has {flat.size}")
         n = int(state["step"]) + 1
@@ -93,7 +93,7 @@ class EMA:
     def update(self, state: Any, theta: Any) -> Any:
         """The state after one more theta. ValueError when the trees or shapes differ."""
         average, unravel = ravel(state)
-        flat, _ = ravel(_aligned(state, theta))
+        flat = _flat_like(state, theta)
         average *= self.decay
         flat *= 1 - self.decay
         average += flat
@@ -104,13 +104,18 @@ class EMA:
         return stop_gradient(state)
 
 
-def _aligned(theta: Any, grads: Any) -> Any:
-    """grads in theta's leaf order (dicts may list their keys in another), shapes checked."""
-    def match(x, g):
-        if is_float(x) and not (g is not None and is_float(g)):
-            raise TypeError(f"optimiser: a float parameter of shape {np.shape(x)} needs a float gradient, got {type(g).__name__}")
-        if g is not None and np.shape(x) != np.shape(g):
-            raise ValueError(f"optimiser: parameter of shape {np.shape(x)} got a gradient of shape {np.shape(g)}")
-        return g
+def _flat_like(theta: Any, grads: Any) -> np.ndarray:
+    """grads as one new vector in theta's leaf order (dicts may list their keys in another), shapes checked."""
+    pieces = []
 
-    return tree_map(match, theta, grads)
+    def take(x, g):
+        if not is_float(x):
+            return
+        if not is_float(g):
+            raise TypeError(f"optimiser: a float parameter of shape {np.shape(x)} needs a float gradient, got {type(g).__name__}")
+        if np.shape(x) != np.shape(g):
+            raise ValueError(f"optimiser: parameter of shape {np.shape(x)} got a gradient of shape {np.shape(g)}")
+        pieces.append(np.asarray(g).reshape(-1))
+
+    tree_map(take, theta, grads)
+    return np.concatenate(pieces)

@@ -230,7 +230,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     rule = RULES.get(function)
     if rule is None:
         raise TypeError(_outside_the_set(function))
-    if len(args) > rule.most or not rule.keywords.issuperset(kwargs):
+    if len(args) > rule.most or kwargs and not rule.keywords.issuperset(kwargs):
         raise TypeError(f"{_name(function)} of a Tensor takes at most {rule.most} positional arguments and the keywords "
                         f"{sorted(rule.keywords)}, got {len(args)} and {sorted(kwargs)}")
     if kwargs:

@@ -87,9 +87,10 @@ class VDM:
             raise ValueError(f"elbo_estimate: times must be 'uniform' or 'stratified', got {times!r}")
         if t is None:
             t = _draw_times(n, T, rng, times)
+        else:
+            gammas(self.schedule, t, x_0, "x_0", first=2)
+            t = np.broadcast_to(t, (n,))
         eps = noise("elbo_estimate", (2, *x_0.shape), x_0.dtype, rng, eps)
-        t = np.broadcast_to(t, (n,)) if np.ndim(t) == 0 else np.asarray(t)
-        gammas(self.schedule, t, x_0, "x_0", first=2)
         t_both = np.concatenate([np.ones(n, t.dtype), t])
         x_both = diffuse(self.schedule, np.concatenate([x_0, x_0]), t_both, np.reshape(eps, (2 * n, *x_0.shape[1:])))
         both = predict(self.denoiser, theta, x_both, t_both)

@@ -77,9 +77,9 @@ def gammas(schedule: Schedule, t: Any, x: Any, name: str, first: int = 1) -> tup
 
 def coefficient(c: Any, x: Any) -> Any:
     """c of shape () or (batch,) as a factor for x (batch, ...): axes of 1 behind, and x's dtype."""
-    if np.ndim(c):
-        c = np.reshape(c, np.shape(c) + (1,) * (np.ndim(x) - 1))
-    return c if type(c) is Tensor else np.asarray(c, x.dtype)
+    if type(c) is not Tensor:
+        c = np.asarray(c, x.dtype)
+    return c.reshape(c.shape + (1,) * (x.ndim - 1)) if c.ndim and x.ndim > 1 else c
 
 
 def noise(where: str, shape: tuple, dtype: Any, rng: np.random.Generator | None, eps: Any, name: str = "eps") -> Any:
