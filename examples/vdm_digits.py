@@ -31,11 +31,22 @@ from refvdm.checkpoint import CheckpointError
 from refvdm.datasets import digits, scale_levels
 from refvdm.fit import NonFiniteLoss, fit
 from refvdm.optim import EMA, Adam
-from refvdm.vdm import VDM, CategoricalDecoder, GaussianDecoder, Schedule, ancestral_path
-from refvdm.vdm.network import AxialNetwork, CategoricalDenoiser, MLPNetwork, RegressionDenoiser
+from refvdm.vdm import (
+    VDM,
+    CategoricalDecoder,
+    GaussianDecoder,
+    Schedule,
+    ancestral_path,
+)
+from refvdm.vdm.network import (
+    AxialNetwork,
+    CategoricalDenoiser,
+    MLPNetwork,
+    RegressionDenoiser,
+)
 
 T, GAMMA_1, GAMMA_T = 1000, -7.0, 6.0
-LEARNING_RATE, BATCH = 4e-3, 128
+LEARNING_RATE, BATCH = 4e-3, 64
 PICTURES = ("samples.png", "denoising.png", "training.png", "kl_per_t.png")
 
 
@@ -158,7 +169,7 @@ def draw_pictures(vdm: VDM, run, data: Data, out: Path, seed: int) -> None:
         return
     rng = np.random.default_rng([seed, 3])
     stops = [T, 800, 600, 450, 350, 250, 150, 75, 1, 0]
-    path = {t: x for t, x in ancestral_path(vdm, run.best, (64, data.train.shape[1]), rng) if t in stops}
+    path = {t: x for t, x in ancestral_path(vdm, run.best, (48, data.train.shape[1]), rng) if t in stops}
     if len(data.shape) == 2:
         samples_picture(plt, path[0], data, out)
         denoising_picture(plt, [path[t] for t in stops], stops, data, out)
@@ -193,9 +204,9 @@ def save(plt, figure, out: Path, name: str) -> None:
 
 
 def samples_picture(plt, samples, data, out):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 5.2))
-    show(left, tiles(samples, data.shape, 8), "samples of the model")
-    show(right, tiles(data.test[:64], data.shape, 8), "test images")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 6.2))
+    show(left, tiles(samples, data.shape, 6), "samples of the model")
+    show(right, tiles(data.test[:48], data.shape, 6), "test images")
     save(plt, figure, out, "samples.png")
 
 
@@ -252,7 +263,7 @@ def kl_picture(plt, vdm, theta, data, rng, out):
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600, help="training steps (default 600)")
+    parser.add_argument("--steps", type=int, default=700, help="training steps (default 700)")
     parser.add_argument("--seed", type=int, default=0, help="of the parameters, the minibatches and all noise (default 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/vdm_digits"), help="folder of this run (default runs/vdm_digits)")
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run in the folder is moved to old-1, old-2, ... in it")

@@ -8,6 +8,7 @@ decoder. The three take turns, a round each; printed is the median time of each 
 round, so that a change of the machine's speed meets all three. Each library draws its own noise with its own generator.
 """
 import argparse
+import itertools
 import math
 import statistics
 import time
@@ -82,7 +83,7 @@ def jax_step(hidden, batch, x_0):
     rng = np.random.default_rng(0)
     sizes = (D + 8, hidden, hidden, hidden, D)
     theta = [(jnp.asarray(rng.standard_normal((a, b)) / np.sqrt(a), jnp.float32) * (i < 3), jnp.zeros(b, jnp.float32))
-             for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))]
+             for i, (a, b) in enumerate(itertools.pairwise(sizes))]
     state = opt.init(theta)
     gamma = jnp.asarray(np.linspace(GAMMA_1, GAMMA_T, T), jnp.float32)
     frequencies, x_0 = jnp.asarray(FREQUENCIES, jnp.float32), jnp.asarray(x_0)
