@@ -46,7 +46,7 @@ from refvdm.vdm.network import (
 )
 
 T, GAMMA_1, GAMMA_T = 1000, -7.0, 6.0
-LEARNING_RATE, BATCH = 4e-3, 64
+LEARNING_RATE, BATCH = 8e-3, 64
 PICTURES = ("samples.png", "denoising.png", "training.png", "kl_per_t.png")
 
 
@@ -138,7 +138,7 @@ def train(vdm: VDM, data: Data, args, checkpoint: Path):
     settings = {"data": data.name, "levels": data.levels, "seed": args.seed, "T": T, "gamma_1": GAMMA_1, "gamma_T": GAMMA_T, "batch": batch}
     optimizer = Adam(LEARNING_RATE, beta_2=0.99, cosine_steps=args.steps)
     return fit(loss, theta, rng, steps=args.steps, optimizer=optimizer, ema=EMA(0.995), validate=validate,
-               validate_every=min(100, args.steps), checkpoint=checkpoint, settings=settings)
+               validate_every=min(50, args.steps), checkpoint=checkpoint, settings=settings)
 
 
 def estimate(vdm: VDM, theta, x: np.ndarray, draws: int, seed: int):
@@ -211,7 +211,7 @@ def samples_picture(plt, samples, data, out):
 
 
 def denoising_picture(plt, steps, stops, data, out):
-    figure, all_axes = plt.subplots(1, len(stops), figsize=(len(stops), 6.6), layout="constrained")
+    figure, all_axes = plt.subplots(1, len(stops), figsize=(len(stops), 6.1), layout="constrained")
     for axes, x, t in zip(all_axes, steps, stops):
         show(axes, tiles(np.clip(x[:6], -1.5, 1.5) / 1.5, data.shape, 1), f"t = {t}")
     figure.suptitle("from x_T to x_0: six samples on their way", fontsize=11)

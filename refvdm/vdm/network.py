@@ -48,7 +48,7 @@ class AxialNetwork:
     layers see the whole image. side² pixels -> n_out numbers each, flattened to (batch, side² n_out).
     """
 
-    def __init__(self, side: int, n_out: int, channels: int = 16, layers: int = 4):
+    def __init__(self, side: int, n_out: int, channels: int = 12, layers: int = 4):
         if layers % 2 or layers < 2:
             raise ValueError(f"AxialNetwork: layers must be even and positive, to end the way up it began, got {layers}")
         self.side, self.n_out, self.channels, self.layers = side, n_out, channels, layers
