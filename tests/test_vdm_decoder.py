@@ -190,3 +190,16 @@ def test_one_evaluation_when_the_denoiser_has_expectation():
     b = VDM(two, SCHEDULE, CategoricalDecoder(LEVELS)).elbo_estimate(None, x_0, **kwargs)
     assert one.calls == ["logits"] and two.calls == ["logits", "call", "logits"]
     np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_levels_are_recognised_up_to_rounding_and_no_further(dtype):
+    """256 grey levels scaled by another formula than linspace, with other last bits."""
+    levels, k = np.linspace(-1, 1, 256), np.arange(256).reshape(1, 256)
+    x_0 = (k.astype(dtype) / dtype(255) - dtype(0.5)) * dtype(2)
+    assert np.any(x_0 != levels.astype(dtype))
+    schedule = Schedule.linear_gamma(2, -12.0, 3.0)
+    decoder, says = CategoricalDecoder(levels), Prediction(x_0, np.log(np.full((1, 256, 256), 1e-9) + np.eye(256)))
+    assert decoder.log_prob(x_0, x_0, says, schedule) == pytest.approx(0, abs=1e-3)
+    with pytest.raises(ValueError, match="x_0 must hold levels only"):
+        decoder.log_prob(x_0 + dtype(1e-4), x_0, says, schedule)

@@ -146,12 +146,15 @@ def _logsumexp_pull(y_bar, y, x, axis=None, keepdims=False):
 logsumexp = defvjp(logsumexp, _logsumexp_pull)
 
 
-def log_softmax(x, axis=-1):
-    """x - logsumexp(x) over `axis`, of an array or a Tensor: the log-probabilities of the logits x."""
+def log_softmax(x, axis=None):
+    """x - logsumexp(x) over `axis` (all axes when None), of an array or a Tensor: the log-probabilities of the logits x.
+
+    SciPy's function of the same name and default, which does not dispatch on its own; JAX's has axis=-1.
+    """
     return scipy.special.log_softmax(x, axis=axis)
 
 
-log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=-1: y_bar - np.exp(y) * np.sum(y_bar, axis=axis, keepdims=True))
+log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=None: y_bar - np.exp(y) * np.sum(y_bar, axis=axis, keepdims=True))
 
 # ---------------------------------------------------------------- linear algebra
 

@@ -80,7 +80,7 @@ class CategoricalDecoder:
         elif np.shape(logits) != (*np.shape(x_1), len(self.levels)):
             raise ValueError(f"CategoricalDecoder: the denoiser's logits must have x_t's shape and K behind, "
                              f"{(*np.shape(x_1), len(self.levels))}, got {np.shape(logits)}")
-        return log_softmax(logits)
+        return log_softmax(logits, axis=-1)
 
     def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
         chosen = self._one_hot(x_0)
@@ -91,7 +91,9 @@ class CategoricalDecoder:
         return self.levels.astype(x_1.dtype)[k]
 
     def _one_hot(self, x_0: Any) -> np.ndarray:
-        chosen = stop_gradient(x_0)[..., None] == self.levels.astype(x_0.dtype)
+        # equal up to rounding: 2 k/255 - 1 in float32 and linspace(-1, 1, 256) differ in the last bits
+        rounding = 8 * np.finfo(x_0.dtype).eps * np.max(np.abs(self.levels))
+        chosen = np.abs(stop_gradient(x_0)[..., None] - self.levels.astype(x_0.dtype)) <= rounding
         known = np.any(chosen, axis=-1)
         if not np.all(known):
             at = tuple(map(int, np.argwhere(~known)[0]))
