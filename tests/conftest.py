@@ -2,6 +2,11 @@
 
     python -m pytest --hypothesis-profile=fresh
 """
+import os
+
+# before NumPy is loaded: on matrices this small a second BLAS thread only waits
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from hypothesis import HealthCheck, settings
 
 slow = [HealthCheck.too_slow]
