@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
@@ -326,8 +327,8 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     parameters = list(inspect.signature(like).parameters.values())[3 if each else 2:]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rule = Rule(forward or function, pulls, each, shared, saves,
-                operands=range(10**9) if each else frozenset(i for i, pull in enumerate(pulls) if pull),
-                most=10**9 if each or any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional),
+                operands=range(sys.maxsize) if each else frozenset(i for i, pull in enumerate(pulls) if pull),
+                most=sys.maxsize if each or any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional),
                 keywords=frozenset(p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)))
     RULES[function] = rule
     if isinstance(function, np.ufunc) or getattr(function, "__module__", "").partition(".")[0] == "numpy":

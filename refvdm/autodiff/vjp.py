@@ -174,28 +174,30 @@ class _Cotangents:
     """Sums of cotangents by node. The first is borrowed, the second allocates, from the third on in place."""
 
     def __init__(self):
-        self.sums: dict[int, tuple[np.ndarray, bool]] = {}
+        self.sums: dict[int, np.ndarray] = {}
+        self.owned: set[int] = set()
 
     def add(self, node: Tensor, x_bar: np.ndarray) -> None:
-        before, owned = self.sums.get(node.index, (None, False))
+        before = self.sums.get(node.index)
         if before is None:
-            self.sums[node.index] = x_bar, False
-        elif owned:
+            self.sums[node.index] = x_bar
+        elif node.index in self.owned:
             before += x_bar
         else:
-            self.sums[node.index] = np.asarray(before + x_bar), True
+            self.sums[node.index] = np.asarray(before + x_bar)
+            self.owned.add(node.index)
 
     def pop(self, node: Tensor) -> np.ndarray | None:
-        return self.sums.pop(node.index, (None, False))[0]
+        return self.sums.pop(node.index, None)
 
     def take(self, leaf: Any) -> np.ndarray | None:
         """The cotangent of an input, as an array of the caller's own; zeros when the output did not depend on it."""
         if type(leaf) is not Tensor:
             return None
-        x_bar, owned = self.sums.get(leaf.index, (None, False))
+        x_bar = self.sums.get(leaf.index)
         if x_bar is None:
             return np.zeros_like(leaf.value)
-        return x_bar if owned else np.array(x_bar, order="C")
+        return x_bar if leaf.index in self.owned else np.array(x_bar, order="C")
 
 
 def _seed(out: Any, y_bar: Any, cotangents: _Cotangents) -> None:
