@@ -6,7 +6,8 @@
 
 Writes metrics.json, checkpoint.npz and pictures to the folder --out. Run again, the same command goes on where it was stopped, or
 shows the results of a finished run; --fresh starts over. Costs are positive, in bits/dim: -ELBO/(D ln 2), for float data of the
-density in the data's own units.
+density in the data's own units. Data of your own are shuffled and split 70/15/15 into training, validation and test; floats are
+standardised with one mean and one standard deviation for all.
 """
 import os
 
@@ -71,16 +72,24 @@ def load(path, levels, seed) -> Data:
             raise ValueError(f"the digits have 17 levels, got --levels {levels}")
         parts = [scale_levels(part, 17).astype(np.float32) for part in digits()]
         return Data(*parts, levels=17, scale=1.0, shape=(8, 8), name="digits")
+    if levels is not None and levels < 2:
+        raise ValueError(f"--levels must be at least 2, got {levels}")
     try:
-        x = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"--data {path} cannot be read as a .npy file: {error}") from None
-    if not isinstance(x, np.ndarray) or x.ndim < 2 or len(x) < 10 or x[0].size == 0:
-        raise ValueError(f"--data {path}: expected one array (n, ...) of at least 10 examples, got {getattr(x, 'shape', 'several arrays')}")
+        x = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise ValueError(f"--data {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"--data {path} cannot be read: it is not a .npy file of numbers, as np.save writes it") from None
+    if x.ndim < 2 or x[:1].size == 0:
+        raise ValueError(f"--data {path}: expected one array (n, ...), an example per row, got shape {x.shape}")
+    if len(x) < 10:
+        raise ValueError(f"--data {path}: expected at least 10 examples, got {len(x)}")
     flat, scale = x.reshape(len(x), -1), 1.0
     if x.dtype.kind in "iu":
-        if levels is None:
-            raise ValueError(f"--data {path} holds integers: say how many levels they have (--levels {int(x.max()) + 1}, perhaps)")
+        low, high = int(x.min()), int(x.max())
+        if levels is None or low < 0 or high >= levels:
+            told = "say how many levels K they have with --levels" if levels is None else f"--levels {levels} means 0..{levels - 1}"
+            raise ValueError(f"--data {path} holds integers from {low} to {high}: {told}; values must lie in 0..K-1")
         flat = scale_levels(flat, levels)
     elif x.dtype.kind == "f":
         if levels is not None:
@@ -92,7 +101,7 @@ def load(path, levels, seed) -> Data:
             raise ValueError(f"--data {path}: all values are equal")
         flat = (flat - flat.mean()) / scale
     else:
-        raise ValueError(f"--data {path} must hold integers or floats, got {x.dtype}")
+        raise ValueError(f"--data {path} must hold integers or floats, got {x.dtype} (bool: .astype(int) and --levels 2)")
     flat = flat[np.random.default_rng(seed).permutation(len(flat))].astype(np.float32)
     a, b = int(0.7 * len(flat)), int(0.85 * len(flat))
     fingerprint = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()[:16]
@@ -115,10 +124,14 @@ def build(data: Data) -> VDM:
 def costs(elbo, data: Data) -> dict[str, float]:
     """Means over examples as costs in bits/dim."""
     bits = data.train.shape[1] * math.log(2)
-    density = math.log2(data.scale)  # log p(x) = log p(x / scale) - log scale, for every dimension
     reconstruction, prior, diffusion = (float(np.mean(x, dtype=np.float64)) / bits for x in elbo[:3])
-    reconstruction = density - reconstruction
+    reconstruction = own_units(data) - reconstruction
     return {"total": reconstruction + prior + diffusion, "reconstruction": reconstruction, "prior": prior, "diffusion": diffusion}
+
+
+def own_units(data: Data) -> float:
+    """Bits/dim from the model's units to the data's: log p(x) = log p(x / scale) - log scale, for every dimension."""
+    return math.log2(data.scale)
 
 
 def train(vdm: VDM, data: Data, args, checkpoint: Path):
@@ -129,7 +142,7 @@ def train(vdm: VDM, data: Data, args, checkpoint: Path):
 
     def loss(theta, rng):
         x_0 = data.train[rng.integers(len(data.train), size=batch)]
-        return -np.mean(vdm.elbo_estimate(theta, x_0, rng, times="stratified").total) / bits
+        return own_units(data) - np.mean(vdm.elbo_estimate(theta, x_0, rng, times="stratified").total) / bits
 
     def validate(theta):
         found = costs(estimate(vdm, theta, data.validation, draws=4, seed=args.seed), data)
@@ -150,9 +163,13 @@ def estimate(vdm: VDM, theta, x: np.ndarray, draws: int, seed: int):
 
 def exact(vdm: VDM, theta, x: np.ndarray, seed: int):
     """The bound's terms with all t, in parts of 32 examples on all cores; each part has noise of its own, whoever computes it."""
-    parts = [x[i : i + 32] for i in range(0, len(x), 32)]
+    parts, found, told = [x[i : i + 32] for i in range(0, len(x), 32)], [], time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda i: vdm.elbo(theta, parts[i], np.random.default_rng([seed, 2, i])), range(len(parts))))
+        for part in pool.map(lambda i: vdm.elbo(theta, parts[i], np.random.default_rng([seed, 2, i])), range(len(parts))):
+            found.append(part)
+            if time.monotonic() > told + 5:
+                told = time.monotonic()
+                print(f"  {32 * len(found)} of {len(x)} examples", flush=True)
     return [np.concatenate(term) for term in zip(*found)]
 
 
@@ -213,16 +230,20 @@ def samples_picture(plt, samples, data, out):
 def denoising_picture(plt, steps, stops, data, out):
     figure, all_axes = plt.subplots(1, len(stops), figsize=(len(stops), 6.1), layout="constrained")
     for axes, x, t in zip(all_axes, steps, stops):
-        show(axes, tiles(np.clip(x[:6], -1.5, 1.5) / 1.5, data.shape, 1), f"t = {t}")
+        show(axes, tiles(x[:6], data.shape, 1), f"t = {t}")
     figure.suptitle("from x_T to x_0: six samples on their way", fontsize=11)
     save(plt, figure, out, "denoising.png")
 
 
 def histogram_picture(plt, samples, data, out):
     figure, axes = plt.subplots(figsize=(6, 4))
+    bins = 40
+    if data.levels:
+        bins = (np.arange(data.levels + 1) - 0.5) * 2 / (data.levels - 1) - 1
     for values, label in ((samples, "samples of the model"), (data.test, "test data")):
-        axes.hist(values.ravel(), bins=60, density=True, histtype="step", label=label)
-    axes.set_xlabel("value, all dimensions, as the model sees it")
+        axes.hist(values.ravel(), bins=bins, density=True, histtype="step", label=label)
+    axes.set_title("values of all dimensions together", fontsize=11)
+    axes.set_xlabel("value as the model sees it" if data.levels is None else "level, scaled to [-1, 1]")
     axes.set_ylabel("density")
     axes.legend()
     save(plt, figure, out, "samples.png")
@@ -231,10 +252,11 @@ def histogram_picture(plt, samples, data, out):
 def training_picture(plt, history, out):
     figure, axes = plt.subplots(figsize=(7, 4.2))
     step = [row["step"] for row in history]
-    axes.plot(step, [row["loss"] for row in history], color="0.6", label="training, total")
-    axes.plot(step, [row["validation"] for row in history], color="k", label="validation, total")
+    axes.plot(step, [row["loss"] for row in history], color="0.6", marker=".", label="training, total")
+    axes.plot(step, [row["validation"] for row in history], color="k", marker=".", label="validation, total")
     for name, color in (("diffusion", "C0"), ("reconstruction", "C1"), ("prior", "C2")):
-        axes.plot(step, [row[f"validation_{name}"] for row in history], color=color, ls="--", label=f"validation, {name}")
+        axes.plot(step, [row[f"validation_{name}"] for row in history], color=color, ls="--", marker=".", label=f"validation, {name}")
+    axes.set_title("training: parameters as they go; validation: their average", fontsize=11)
     axes.set_xlabel("step")
     axes.set_ylabel("cost, bits/dim")
     axes.legend()
@@ -245,9 +267,10 @@ def kl_picture(plt, vdm, theta, data, rng, out):
     x = data.validation[:32]
     kl = np.mean(vdm.kl_per_t(theta, x, rng), axis=1)[2:] / (x.shape[1] * math.log(2))
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    axes.plot(np.arange(2, T + 1), kl, lw=0.6, color="C0", alpha=0.5)
+    axes.plot(np.arange(2, T + 1), kl, lw=0.6, color="C0", alpha=0.5, label=f"mean of {len(x)} validation images")
     smooth = np.convolve(kl, np.ones(25) / 25, "valid")
-    axes.plot(np.arange(2, T + 1)[12:-12], smooth, color="C0")
+    axes.plot(np.arange(2, T + 1)[12:-12], smooth, color="C0", label="the same, smoothed over 25 t")
+    axes.legend()
     axes.set_xlabel("t")
     axes.set_ylabel("KL_t, bits/dim")
     above = axes.twiny()
@@ -265,7 +288,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=700, help="training steps (default 700)")
     parser.add_argument("--seed", type=int, default=0, help="of the parameters, the minibatches and all noise (default 0)")
-    parser.add_argument("--out", type=Path, default=Path("runs/vdm_digits"), help="folder of this run (default runs/vdm_digits)")
+    parser.add_argument("--out", type=Path, default=Path("runs/vdm_digits"), help="folder of this run (default runs/vdm_digits); one for each run")
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run in the folder is moved to old-1, old-2, ... in it")
     parser.add_argument("--data", help="a .npy file of your own, one example per entry of its first axis")
     parser.add_argument("--levels", type=int, help="K for integer data with values 0..K-1")
@@ -276,16 +299,25 @@ def main(argv=None) -> int:
         data = load(args.data, args.levels, args.seed)
         prepare(args)
         run_it(build(data), data, args)
-    except (ValueError, TypeError, CheckpointError, NonFiniteLoss, OSError) as error:
+    except CheckpointError as error:
+        print(f"vdm_digits: {error} (--out FOLDER), or start over (--fresh)", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"vdm_digits: not enough memory: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, TypeError, NonFiniteLoss, OSError) as error:
         print(f"vdm_digits: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("vdm_digits: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
 
 
 def prepare(args) -> None:
     """The folder, free of an earlier run if --fresh says so."""
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out {args.out} is not a folder")
     args.out.mkdir(parents=True, exist_ok=True)
     mine = [args.out / name for name in ("checkpoint.npz", "metrics.json", *PICTURES) if (args.out / name).exists()]
     if args.fresh and mine:
@@ -306,7 +338,11 @@ def run_it(vdm: VDM, data: Data, args) -> None:
     run = train(vdm, data, args, checkpoint)
     if metrics.exists():
         print(f"this run is finished ({run.step} steps); --fresh starts over")
-        found = json.loads(metrics.read_text())
+        try:
+            found = json.loads(metrics.read_text())
+            found["test"]["total"], found["test"]["reconstruction"], found["test"]["prior"], found["test"]["diffusion"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{metrics} is damaged ({type(error).__name__}: {error}); move it away and run again") from None
         if not all((args.out / name).exists() for name in PICTURES if len(data.shape) == 2 or name != "denoising.png"):
             draw_pictures(vdm, run, data, args.out, args.seed)
     else:
@@ -314,7 +350,9 @@ def run_it(vdm: VDM, data: Data, args) -> None:
         test = data.test[:most]
         print(f"best validation {run.best_value:.3f} bits/dim at step {run.best_step}; now the exact bound, all {T} noise levels "
               f"of {len(test)} test examples", flush=True)
-        found = {"test": costs(exact(vdm, run.best, test, args.seed), data),
+        terms = exact(vdm, run.best, test, args.seed)
+        error = float(np.std(terms[3], dtype=np.float64)) / math.sqrt(len(test)) / (test.shape[1] * math.log(2))
+        found = {"test": costs(terms, data), "test_standard_error": error,
                  "validation": costs(estimate(vdm, run.best, data.validation, draws=32, seed=args.seed), data),
                  "test_examples": len(test), "validation_is": "an estimate from 32 draws of t for each example",
                  "best_step": run.best_step, "steps": run.step, "seed": args.seed, "T": T, "data": data.name, "levels": data.levels,
@@ -323,8 +361,10 @@ def run_it(vdm: VDM, data: Data, args) -> None:
         temporary = args.out / ".metrics.json.tmp"
         temporary.write_text(json.dumps(found, indent=1) + "\n")
         os.replace(temporary, metrics)
-        print(f"{time.perf_counter() - began:.0f} s; results in {args.out}")
+        print(f"{time.perf_counter() - began:.0f} s; results in {args.out}; standard error of the test figure {error:.3f} bits/dim over images")
     test = found["test"]
+    if data.levels and test["total"] > math.log2(data.levels):
+        print(f"this is worse than the uniform model, {math.log2(data.levels):.2f} bits/dim: too few steps or too little data")
     print(f"test {test['total']:.2f} bits/dim (reconstruction {test['reconstruction']:.2f}, prior {test['prior']:.2f}, "
           f"diffusion {test['diffusion']:.2f})")
 

@@ -63,8 +63,10 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
     if checkpoint is not None and Path(checkpoint).exists():
         state = _resume(Path(checkpoint), state)
         rng.bit_generator.state = state["rng"]
+        if progress and 0 < state["step"] < steps:
+            print(f"going on from step {state['step']} of {steps} in {checkpoint}", file=sys.stderr)
     step_of = value_and_grad(lambda theta: _with_extras(loss(theta, rng)), has_aux=True)
-    bar = _Progress(steps, state["step"], progress)
+    bar = _Progress(steps, state["step"], progress and state["step"] < steps)
     try:
         while state["step"] < steps:
             (value, extras), grads = step_of(state["theta"])
@@ -84,6 +86,7 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
             state = after  # one assignment: an interrupt finds the step whole or not begun
             bar.update(n, float(value), state["history"])
     except KeyboardInterrupt:
+        bar.close()
         _interrupted(state, checkpoint, steps)
         raise
     finally:

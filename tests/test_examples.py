@@ -126,10 +126,10 @@ def test_data_without_a_grid_goes_through_the_mlp(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("array, args, match", [
-    (np.ones((20, 4), int), [], "holds integers: say how many levels"),
-    (np.arange(80).reshape(20, 4), ["--levels", 10], "expected values in 0..9"),
-    (-np.ones((20, 4), int), ["--levels", 10], "expected values in 0..9"),
-    (np.ones((20, 4), int), ["--levels", 1], "levels >= 2"),
+    (np.ones((20, 4), int), [], "holds integers from 1 to 1: say how many levels"),
+    (np.arange(80).reshape(20, 4), ["--levels", 10], "holds integers from 0 to 79: --levels 10 means 0..9"),
+    (-np.ones((20, 4), int), ["--levels", 10], "values must lie in 0..K-1"),
+    (np.ones((20, 4), int), ["--levels", 1], "--levels must be at least 2, got 1"),
     (np.full((20, 4), np.nan), [], "holds nan or infinity, first in example 0"),
     (np.ones((20, 4)), [], "all values are equal"),
     (np.ones((20, 4)), ["--levels", 3], "--levels is for integer data"),
@@ -138,7 +138,7 @@ def test_data_without_a_grid_goes_through_the_mlp(tmp_path, capsys):
     (np.ones((20, 0)), [], "expected one array"),
     (np.ones((20, 2), complex), [], "must hold integers or floats, got complex128"),
     (np.full((20, 2), "a"), [], "must hold integers or floats"),
-    (None, [], "cannot be read as a .npy file"),
+    (None, [], "not a .npy file of numbers"),
 ])
 def test_bad_data_is_a_clear_line(tmp_path, capsys, array, args, match):
     if array is None:
@@ -153,7 +153,7 @@ def test_bad_data_is_a_clear_line(tmp_path, capsys, array, args, match):
 
 def test_bad_arguments(tmp_path, capsys):
     code, _, err = call(capsys, "--data", tmp_path / "nothing.npy", "--out", tmp_path / "r")
-    assert (code, "nothing.npy cannot be read" in err) == (2, True)
+    assert (code, "nothing.npy cannot be read: No such file" in err) == (2, True)
     code, _, err = call(capsys, "--levels", 16, "--out", tmp_path / "r")
     assert (code, "the digits have 17 levels" in err) == (2, True)
     for args in (["--steps", "0"], ["--steps", "many"], ["--colour"], ["--seed", "-1"]):

@@ -97,7 +97,8 @@ def test_training_starts_from_the_elements_own_frequencies():
     denoiser = CategoricalDenoiser(MLPNetwork(2, 10), schedule, LEVELS)
     theta = denoiser.init(rng, x_0, dtype=np.float64)
     p = softmax(denoiser.logits(theta, rng.standard_normal((4, 2)), 5), axis=-1)
-    np.testing.assert_allclose(p, np.broadcast_to((counts + 0.2) / 11, (4, 2, 5)), rtol=1e-6)
+    overall = np.array([6, 4, 3, 1, 11]) / 25  # (5 + 1, 3 + 1, 2 + 1, 0 + 1, 10 + 1) of 20 + 5
+    np.testing.assert_allclose(p, np.broadcast_to((counts + 5 * overall) / 15, (4, 2, 5)), rtol=1e-6)
     flat = denoiser.init(rng, dtype=np.float64)
     np.testing.assert_allclose(softmax(denoiser.logits(flat, rng.standard_normal((4, 2)), 5), axis=-1), 0.2, rtol=1e-6)
 

@@ -5,7 +5,8 @@
                   - sum_{t=2..T} E_q(x_t|x_0) KL(q(x_{t-1} | x_t, x_0) to p(x_{t-1} | x_t))    diffusion_kl
 
 The KLs are in closed form and run from q to p (13.24 as printed has them the other way round). p(x_{t-1} | x_t) is q's posterior
-with x_0 hat(x_t, t) in the place of x_0. One draw of each x_t stands for its expectation.
+with x_0 hat(x_t, t) in the place of x_0. One draw of each x_t stands for its expectation: what comes out is unbiased, and its mean
+over the noise, not every draw of it, is the bound.
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from .schedule import Schedule, softplus
 
 
 class ELBO(NamedTuple):
-    """total = reconstruction - prior_kl - diffusion_kl, each (batch,) in nats; total is a lower bound of log p(x_0)."""
+    """total = reconstruction - prior_kl - diffusion_kl, each (batch,) in nats; the mean of total over the noise is <= log p(x_0)."""
 
     reconstruction: Any
     prior_kl: Any

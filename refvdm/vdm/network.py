@@ -114,11 +114,17 @@ class CategoricalDenoiser:
         self.network, self.schedule, self.levels = network, schedule, np.array(levels, np.float64)
 
     def init(self, rng: np.random.Generator, x_0: Any = None, dtype: Any = np.float32) -> dict:
-        """theta = {"network": ..., "bias": (D, K)}; with training data x_0 (n, D) the bias is log((count + 1/K)/(n + 1))."""
+        """theta = {"network": ..., "bias": (D, K)}; with training data x_0 (n, D) the bias holds log frequencies.
+
+        Those of each element, smoothed with K more counts that are spread as the levels are over all elements: a level that an
+        element has never shown stays possible.
+        """
         theta = {"network": self.network.init(rng, dtype)}
         if x_0 is not None:
-            counts = np.sum(x_0[:, :, None] == self.levels.astype(x_0.dtype), axis=0)
-            theta["bias"] = np.log((counts + 1 / len(self.levels)) / (len(x_0) + 1)).astype(dtype)
+            counts = np.stack([np.sum(x_0 == v, axis=0) for v in self.levels.astype(x_0.dtype)], axis=1)
+            K = len(self.levels)
+            overall = (np.sum(counts, axis=0) + 1) / (x_0.size + K)
+            theta["bias"] = np.log((counts + K * overall) / (len(x_0) + K)).astype(dtype)
         else:
             theta["bias"] = np.zeros(len(self.levels), dtype)
         return theta
