@@ -6,6 +6,7 @@ it is what a checkpoint holds, so a run that was killed goes on with the bits of
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 import sys
@@ -55,9 +56,19 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
     for name, n in (("steps", steps), ("validate_every", validate_every), ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)):
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"fit: {name} must be a positive integer, got {n!r}")
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"fit: rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    try:
+        settings = json.loads(json.dumps(settings or {}, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fit: settings must be numbers, strings, lists and dicts without nan: {error}") from None
+    if checkpoint is not None:
+        if Path(checkpoint).is_dir():
+            raise ValueError(f"fit: checkpoint must be a file, {checkpoint} is a folder")
+        Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
     ema = EMA(0.0) if ema is None else ema
     identity = {"steps": int(steps), "optimizer": vars(optimizer), "ema": ema.decay, "validate_every": int(validate_every),
-                "settings": settings or {}}
+                "settings": settings}
     state = {"identity": identity, "step": 0, "theta": theta, "optimizer": optimizer.init(theta), "average": ema.init(theta),
              "best": ema.init(theta), "best_value": math.inf, "best_step": 0, "history": [], "sums": {}, "rng": rng.bit_generator.state}
     if checkpoint is not None and Path(checkpoint).exists():
@@ -98,7 +109,10 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
 
 
 def _with_extras(result: Any) -> tuple[Any, dict]:
-    return result if isinstance(result, tuple) else (result, {})
+    value, extras = result if isinstance(result, tuple) else (result, {})
+    if not isinstance(extras, dict) or not {"step", "loss"}.isdisjoint(extras):
+        raise ValueError(f"fit: beside its value a function may return a dict of named numbers (not \"step\", not \"loss\"), got {extras!r}")
+    return value, extras
 
 
 def _validated(state: dict, ema: EMA, validate: Callable | None, since: int) -> dict:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import hyp1f1
 
-from .autodiff import defvjp
+from .autodiff import Tensor, defvjp
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -30,9 +30,8 @@ expm1_minus = defvjp(expm1_minus, lambda y_bar, y, d: y_bar * np.expm1(d))
 
 def log_normal(x: Any, mean: Any, log_var: Any) -> Any:
     """log N(x; mean, exp(log_var)) for every element: -1/2 (log 2π + log σ² + (x - μ)²/σ²), nats; shapes broadcast."""
-    off = x - mean
-    log_var = _number(log_var, off)
-    return np.square(off) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
+    x, mean, log_var = _in_one_dtype(x, mean, log_var)
+    return np.square(x - mean) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
 
 
 def kl_normal(mean_q: Any, log_var_q: Any, mean_p: Any, log_var_p: Any) -> Any:
@@ -41,11 +40,14 @@ def kl_normal(mean_q: Any, log_var_q: Any, mean_p: Any, log_var_p: Any) -> Any:
     1/2 (σ_q²/σ_p² - 1 - log σ_q²/σ_p² + (μ_q - μ_p)²/σ_p²). The first three terms are e^d - 1 - d with
     d = log σ_q² - log σ_p²: never negative, and right when the variances nearly agree.
     """
-    off = mean_q - mean_p
-    log_var_q, log_var_p = _number(log_var_q, off), _number(log_var_p, off)
-    return 0.5 * (expm1_minus(log_var_q - log_var_p) + np.square(off) * np.exp(-log_var_p))
+    mean_q, log_var_q, mean_p, log_var_p = _in_one_dtype(mean_q, log_var_q, mean_p, log_var_p)
+    return 0.5 * (expm1_minus(log_var_q - log_var_p) + np.square(mean_q - mean_p) * np.exp(-log_var_p))
 
 
-def _number(c: Any, x: Any) -> Any:
-    """A plain number in x's dtype, so that its exponential, a float64 scalar in NumPy, does not widen float32 arrays."""
-    return np.asarray(c, getattr(x, "dtype", float)) if isinstance(c, (int, float)) else c
+def _in_one_dtype(*values: Any) -> list:
+    """Numbers and 0-d arrays in the dtype of the arrays beside them: exp(0.5), a float64 scalar, must not widen float32 arrays."""
+    dtypes = [v.dtype for v in values if hasattr(v, "dtype") and (v.ndim or isinstance(v, Tensor))]
+    if not dtypes:
+        return list(values)
+    dtype = np.result_type(*dtypes)
+    return [v if isinstance(v, Tensor) or np.ndim(v) else np.asarray(v, dtype) for v in values]

@@ -28,6 +28,8 @@ class MLP:
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
         """Random parameters: W ~ N(0, 1/n_in), so that unit inputs give unit pre-activations; b = 0."""
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"MLP: parameters must be of a float dtype, got {np.dtype(dtype)}")
         theta = {}
         for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             theta[f"W{layer}"] = (rng.standard_normal((n_in, n_out)) / np.sqrt(n_in)).astype(dtype)

@@ -34,8 +34,10 @@ class Adam:
             raise ValueError(f"Adam: beta_1 and beta_2 must lie in [0, 1), got {beta_1} and {beta_2}")
         if cosine_steps is not None and cosine_steps < 1:
             raise ValueError(f"Adam: cosine_steps must be at least 1, got {cosine_steps}")
-        self.learning_rate, self.beta_1, self.beta_2 = learning_rate, beta_1, beta_2
-        self.epsilon, self.weight_decay, self.cosine_steps = epsilon, weight_decay, cosine_steps
+        # Python floats: a NumPy float64 would widen float32 parameters
+        self.learning_rate, self.beta_1, self.beta_2 = float(learning_rate), float(beta_1), float(beta_2)
+        self.epsilon, self.weight_decay = float(epsilon), float(weight_decay)
+        self.cosine_steps = None if cosine_steps is None else int(cosine_steps)
 
     def init(self, theta: Any) -> dict[str, np.ndarray]:
         """The state before the first step: {"step": 0, "m": zeros (n,), "v": zeros (n,)}, n all float parameters."""
@@ -84,7 +86,7 @@ class EMA:
     def __init__(self, decay: float):
         if not 0 <= decay < 1:
             raise ValueError(f"EMA: decay must lie in [0, 1), got {decay}")
-        self.decay = decay
+        self.decay = float(decay)
 
     def init(self, theta: Any) -> Any:
         """The state: the average, a tree like theta, at first a copy of it."""

@@ -1,5 +1,6 @@
 """The engine: recording, the backward pass, who owns which memory, and the functions around vjp."""
 
+from array import array
 from typing import NamedTuple
 
 import numpy as np
@@ -675,3 +676,79 @@ def test_unbroadcast_is_the_transpose_of_broadcasting(shape, full):
 def test_unbroadcast_of_a_shape_that_is_no_broadcast(shape, came):
     with pytest.raises(ValueError, match="expected a cotangent of shape"):
         unbroadcast(np.ones(came), shape)
+
+
+# ---------------------------------------------------------------- containers, indices and arrays that are not what they seem
+
+
+def test_a_function_may_change_the_dicts_and_lists_that_it_is_given():
+    theta = {"W": np.ones(2), "b": np.full(2, 5.0)}
+
+    def set_item(t):
+        t["W"] = t["W"] * 3.0
+        return np.sum(t["W"] * t["b"])
+
+    g = grad(set_item)(theta)
+    np.testing.assert_array_equal(g["W"], [15, 15])
+    np.testing.assert_array_equal(g["b"], [3, 3])
+    np.testing.assert_array_equal(theta["W"], [1, 1])
+
+    def loop(h):
+        for _ in range(3):
+            h[0] = h[0] * h[0]
+        return np.sum(h[0])
+
+    np.testing.assert_array_equal(grad(loop)([np.full(2, 2.0)])[0], [8 * 2.0**7] * 2)
+    assert list(grad(lambda t: np.sum(t.pop("W") * t["b"]))(theta)) == ["W", "b"]
+    assert len(grad(lambda t: (t.append(t[0] * 2), np.sum(t[-1]))[1])([np.ones(2)])) == 1
+
+
+def test_a_returned_container_may_change_afterwards():
+    store = {}
+
+    def f(x):
+        store["y"] = x * 2
+        return store
+
+    _, pullback = vjp(f, np.ones(2))
+    store["y"] = np.zeros(2)
+    np.testing.assert_array_equal(pullback({"y": np.ones(2)})[0], [2, 2])
+
+
+@pytest.mark.parametrize("index", [(slice(None), (0, 0, 1)), ((0, 0),), ((0, 0), (1, 1)), (range(2), (0, 0)), array("l", [0, 0])])
+def test_every_kind_of_sequence_counts_repeated_indices(index):
+    x = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(vjp(lambda t: t[index], x)[0], x[index])
+    taken = np.zeros((2, 3))
+    np.add.at(taken, index if isinstance(index, tuple) else np.array(index), 1.0)
+    np.testing.assert_array_equal(grad(lambda t: np.sum(t[index]))(x), taken)
+
+
+def test_mean_of_more_elements_than_float16_can_count():
+    g = grad(lambda x: np.mean(x))(np.ones(70_000, np.float16))
+    np.testing.assert_allclose(g.astype(float), 1 / 70_000, rtol=1e-2)
+
+
+def test_sums_keep_the_byte_order_of_the_primal():
+    for dtype in (">f8", ">f4"):
+        assert grad(lambda x: np.sum(x * x + x + x))(np.ones(2, dtype)).dtype == np.dtype(dtype)
+
+
+def test_matrices_and_masked_arrays_are_refused_where_their_meaning_would_be_lost():
+    matrix, masked = np.matrix([[1.0, 2], [3, 4]]), np.ma.array([1.0, 2], mask=[0, 1])
+    with pytest.raises(TypeError, match="matrix"):
+        grad(lambda x: np.sum(np.multiply(matrix, x)))(np.ones((2, 2)))
+    with pytest.raises(TypeError, match="matrix"):
+        vjp(lambda x: x * x, matrix)
+    with pytest.raises(TypeError, match="MaskedArray"):
+        vjp(lambda x: x * 2, np.ones(2))[1](masked)
+
+
+@pytest.mark.parametrize("shapes", [((3, 0), (0, 2)), ((3, 2), (2, 0)), ((0, 2), (2, 3)), ((2, 3, 0), (0, 2))])
+def test_products_with_an_empty_side(shapes):
+    a, b = (np.ones(s) for s in shapes)
+    y, pullback = vjp(np.matmul, a, b)
+    a_bar, b_bar = pullback(np.ones_like(y))
+    assert (a_bar.shape, b_bar.shape) == shapes
+    y, pullback = vjp(linear, a, b, np.zeros(b.shape[1]))
+    assert [g.shape for g in pullback(np.ones_like(y))] == [*shapes, (b.shape[1],)]

@@ -243,3 +243,26 @@ def test_progress_without_tqdm_is_a_line_now_and_then(monkeypatch, capsys):
     result = run(progress=True)
     assert "step 40 of 40" in capsys.readouterr().err
     assert bits(result) == bits(run())
+
+
+@pytest.mark.parametrize("settings", [{"a": np.ones(3)}, {"a": float("nan")}, {"a": {1, 2}}])
+def test_settings_that_could_never_be_compared_are_refused_at_the_start(tmp_path, settings):
+    with pytest.raises(ValueError, match="settings must be numbers, strings, lists and dicts without nan"):
+        run(checkpoint=tmp_path / "c", settings=settings)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("extras", [{"step": 9.0}, {"loss": 1.0}, [1.0]])
+def test_extras_must_be_named_and_not_as_the_historys_own_columns(extras):
+    with pytest.raises(ValueError, match="a dict of named numbers"):
+        run(lambda theta, rng: (noisy(theta, rng), extras))
+
+
+def test_a_checkpoint_that_is_a_folder_is_refused_before_the_first_step(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint must be a file"):
+        run(stopping(1, AssertionError("a step was made")), checkpoint=tmp_path)
+
+
+def test_the_generator_is_checked():
+    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, got int"):
+        fit(noisy, {"x": np.zeros(3)}, 0, steps=1, optimizer=Adam(0.1))

@@ -109,3 +109,11 @@ def test_gradients_at_equal_variances_and_across_the_switch_at_1():
     d = np.array([0.0, 1e-8, -1e-8, 0.97, 1.03, -0.97, -1.03])
     check_vjp(lambda v: kl_normal(np.zeros(7), v, np.ones(7), np.zeros(7)), d)
     assert grad(lambda v: kl_normal(0.0, v, 0.0, 0.0))(np.array(0.0)) == 0
+
+
+@pytest.mark.parametrize("number", [np.float64(0.5), np.array(0.5), 0.5, 1])
+def test_numbers_of_every_kind_do_not_widen_float32(number):
+    x = np.ones(3, np.float32)
+    assert log_normal(x, number, number).dtype == np.float32
+    assert kl_normal(x, number, x, number).dtype == np.float32
+    assert kl_normal(number, x, number, number).dtype == np.float32

@@ -106,3 +106,8 @@ def test_time_features_of_integers_dtype_and_errors():
     for lowest, highest in [(0, 1), (2, 1), (-1, 1), (float("nan"), 1)]:
         with pytest.raises(ValueError, match="0 < lowest <= highest"):
             time_features(t, 4, lowest, highest)
+
+
+def test_integer_parameters_are_refused():
+    with pytest.raises(TypeError, match="parameters must be of a float dtype, got int"):
+        MLP((2, 3)).init(np.random.default_rng(0), dtype=int)

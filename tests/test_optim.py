@@ -185,3 +185,11 @@ def test_errors_of_ema():
         EMA(0.9).update({"a": np.zeros(2)}, {"a": np.zeros(3)})
     with pytest.raises(ValueError, match="trees differ"):
         EMA(0.9).update({"a": np.zeros(2)}, {"b": np.zeros(2)})
+
+
+def test_numpy_scalars_as_settings_do_not_widen_float32():
+    opt = Adam(np.float64(0.1), beta_1=np.float64(0.9), weight_decay=np.float64(0.1))
+    theta, state = opt.update(np.ones(2, np.float32), np.ones(2, np.float32), opt.init(np.ones(2, np.float32)))
+    assert theta.dtype == state["m"].dtype == state["v"].dtype == np.float32
+    ema = EMA(np.float64(0.5))
+    assert ema.update(ema.init(theta), theta).dtype == np.float32

@@ -203,3 +203,31 @@ def test_levels_are_recognised_up_to_rounding_and_no_further(dtype):
     assert decoder.log_prob(x_0, x_0, says, schedule) == pytest.approx(0, abs=1e-3)
     with pytest.raises(ValueError, match="x_0 must hold levels only"):
         decoder.log_prob(x_0 + dtype(1e-4), x_0, says, schedule)
+
+
+def test_float32_likelihoods_of_fine_levels_keep_their_digits():
+    """256 levels at gamma_1 = -13.3, where SNR-sized terms would cancel to errors of 0.01 nats."""
+    levels, schedule = np.linspace(-1, 1, 256), Schedule.linear_gamma(2, -13.3, 3.0)
+    x_1 = np.random.default_rng(0).uniform(-1, 1, (1, 200)).astype(np.float32)
+    decoder = CategoricalDecoder(levels)
+    low = decoder.log_probs(x_1, nothing(x_1.shape), schedule)
+    high = decoder.log_probs(x_1.astype(float), nothing(x_1.shape), schedule)
+    near = high > -20
+    assert low.dtype == np.float32
+    assert np.max(np.abs(low - high)[near]) < 1e-3
+
+
+def test_levels_that_collide_or_nearly_do():
+    says = Prediction(np.ones((1, 1)), np.zeros((1, 1, 3)))
+    schedule = Schedule.linear_gamma(2, -3.0, 3.0)
+    for levels, x in (([0.0, 1.0, 1 + 1e-15], 1.0), ([0.0, 1e-3, 1e9], 0.0)):
+        got = CategoricalDecoder(levels).log_prob(np.full((1, 1), x), np.ones((1, 1)), says, schedule)
+        np.testing.assert_allclose(got, -np.log(3), rtol=1e-12)
+    with pytest.raises(ValueError, match="in float32 two of the levels are the same number"):
+        CategoricalDecoder([0.0, 1.0, 1 + 1e-9]).log_prob(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), says, schedule)
+
+
+@pytest.mark.parametrize("variance", ["a", None, True, [0.1]])
+def test_a_variance_that_is_no_number(variance):
+    with pytest.raises(ValueError, match="variance must be positive and finite"):
+        GaussianDecoder(variance)

@@ -312,3 +312,25 @@ def test_errors_of_construction():
     with pytest.raises(ValueError, match="example 1 is none of them"):
         exact("points").log_posterior(np.array([POINTS[0], [9.0, 9]]), np.zeros((2, 2)), 3)
     assert PointsDenoiser([[2.0, 3.0]], SCHEDULE)(None, np.zeros((1, 2)), 3).tolist() == [[2, 3]]
+
+
+def test_shapes_that_would_broadcast_are_errors():
+    schedule = Schedule.linear_gamma(5, -3, 3)
+    gaussian, points = GaussianDenoiser(np.zeros(2), np.eye(2), schedule), PointsDenoiser(np.eye(2), schedule)
+    x = np.ones((3, 2))
+    with pytest.raises(ValueError, match=r"x_0 must have shape \(batch, 2\)"):
+        gaussian.log_prob_data(np.ones((2, 1)))
+    for denoiser in (gaussian, points):
+        with pytest.raises(ValueError, match="x_0 must have x_t's shape"):
+            denoiser.log_posterior(np.ones((1, 2)), x, 2)
+        with pytest.raises(ValueError, match="eps must have x_t's shape"):
+            denoiser.sample_posterior(x, 2, np.ones((3, 1)))
+    with pytest.raises(TypeError, match="schedule must be a Schedule"):
+        GaussianDenoiser(np.zeros(2), np.eye(2), None)
+
+
+def test_points_that_collide_in_float32_share_their_mass():
+    denoiser = PointsDenoiser([[0.0], [1.0], [1 + 1e-9]], Schedule.linear_gamma(5, -3, 3))
+    x = np.ones((1, 1), np.float32)
+    together = np.logaddexp(*denoiser.log_masses(x, 2)[0, 1:])
+    np.testing.assert_allclose(denoiser.log_posterior(x, x, 2), together, rtol=1e-6)

@@ -255,10 +255,11 @@ def test_estimate_uses_eps_0_for_x_1_and_eps_1_for_x_t(problem):
     np.testing.assert_allclose(got.diffusion_kl, (schedule.T - 1) * table, rtol=1e-12)
 
 
-class FixedU:
+class FixedU(np.random.Generator):
     """A generator whose uniform number is given."""
 
     def __init__(self, u):
+        super().__init__(np.random.PCG64(0))
         self.u = u
 
     def random(self):
@@ -525,7 +526,7 @@ def test_errors_of_construction_and_of_denoisers():
         VDM(3, schedule, decoder)
     with pytest.raises(TypeError, match="schedule must be a Schedule, got ndarray"):
         VDM(denoiser, schedule.gamma, decoder)
-    with pytest.raises(TypeError, match="decoder must have log_prob"):
+    with pytest.raises(TypeError, match="decoder must be an object with log_prob"):
         VDM(denoiser, schedule, "gaussian")
     for bad in (lambda theta, x, t: x[:, :1], lambda theta, x, t: x[0], lambda theta, x, t: x if t[0] == 1 else x[:, 0]):
         with pytest.raises(ValueError, match=r"the denoiser must return x_0 hat of x_t's shape \(\d+, 2\), got"):

@@ -201,3 +201,34 @@ def test_other_errors():
 def test_nan_in_eps_is_an_error():
     with pytest.raises(ValueError, match="eps"):
         sample_q(SCHEDULE, X, 2, eps=np.full((3, 2), np.nan))
+
+
+def test_the_variance_of_a_tiny_step_does_not_cancel():
+    """1 - alpha_t at gamma steps of 5e-7 around gamma = 0, against 60 digits."""
+    from decimal import Decimal, localcontext
+
+    schedule = Schedule.linear_gamma(4000, -1e-3, 1e-3)
+    for t in (2, 2000, 4000):
+        with localcontext() as context:
+            context.prec = 60
+            before, now = (Decimal(float(g)) for g in schedule.gamma[t - 1 : t + 1])
+            expected = 1 - (1 + before.exp()) / (1 + now.exp())
+        _, var = q_step(schedule, np.zeros((1, 1)), t)
+        assert float(var) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_every_float_dtype_can_be_drawn_for():
+    for dtype in (">f8", np.float16):
+        assert sample_q(Schedule.linear_gamma(3, -2, 2), np.zeros((2, 2), dtype), 2, np.random.default_rng(0)).shape == (2, 2)
+
+
+@pytest.mark.parametrize("rng", [0, np.random.RandomState(0), np.random])
+def test_other_generators_are_named_errors(rng):
+    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator"):
+        sample_q(Schedule.linear_gamma(3, -2, 2), np.zeros((2, 2)), 2, rng)
+
+
+def test_masked_and_matrix_data_are_errors():
+    for x in (np.ma.array([[1.0]], mask=[[1]]), np.matrix([[1.0]])):
+        with pytest.raises(TypeError, match="x_0 must be an array of floats"):
+            q_marginal(Schedule.linear_gamma(3, -2, 2), x, 2)

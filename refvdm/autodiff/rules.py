@@ -123,7 +123,7 @@ def _spread(y_bar, x, axis, keepdims):
 # y = sum of x over axis, y = mean
 defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis, keepdims))
 defvjp(np.mean, lambda y_bar, y, x, axis=None, *, keepdims=False:
-       _spread(y_bar / y_bar.dtype.type(x.size / max(y.size, 1)), x, axis, keepdims))
+       _spread(np.divide(y_bar, x.size / max(y.size, 1), dtype=np.float64).astype(y_bar.dtype), x, axis, keepdims))
 # y_i = sum_{j <= i} x_j, so x_bar_j = sum_{i >= j} y_bar_i
 defvjp(np.cumsum, lambda y_bar, y, x, axis=None:
        np.flip(np.cumsum(np.flip(y_bar, axis or 0), axis or 0), axis or 0).reshape(x.shape))
@@ -180,7 +180,7 @@ def _matmul_b(y_bar, y, a, b):
 
 
 def _rows(x):
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 defvjp(np.matmul, _matmul_a, _matmul_b)

@@ -150,7 +150,7 @@ class Tensor:
 
     def __getitem__(self, index):
         if isinstance(index, tuple):
-            index = tuple(map(_as_index, index))
+            return record(_getitem, (self, tuple(map(_as_index, index))), {})
         return record(_getitem, (self, _as_index(index)), {})
 
     __hash__ = None
@@ -219,7 +219,10 @@ def _getitem(x, index):
 
 
 def _as_index(i: Any) -> Any:
-    return np.array(i, dtype=None if i else int) if isinstance(i, list) else i
+    """One axis's index as the rule knows it: numbers, slices, ... and None as they are, every kind of sequence as an array."""
+    if i is None or i is Ellipsis or isinstance(i, (int, slice, np.generic, np.ndarray, Tensor)):
+        return i
+    return np.array(i, dtype=None if len(i) else int)
 
 
 def _plain(x: Any) -> Any:
@@ -252,7 +255,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
             parents.append((position, arg))
             arg = arg.value
         elif position in operands:
-            arg = np.array(_unmasked(arg))
+            arg = np.array(_ordinary(arg))
         else:
             fixed.append(_frozen(arg))
             continue
@@ -290,7 +293,7 @@ def _unify(function: Callable, fixed: list, operands: Container[int], parents: l
 def _frozen(arg: Any) -> Any:
     """A constant argument as it is now: later changes in place by its owner must not reach the backward pass."""
     if isinstance(arg, np.ndarray):
-        return _unmasked(arg).copy()
+        return _ordinary(arg).copy()
     if type(arg) in (tuple, list):
         return type(arg)(map(_frozen, arg))
     return arg
@@ -344,9 +347,11 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     return either
 
 
-def _unmasked(arg: Any) -> Any:
+def _ordinary(arg: Any) -> Any:
     if isinstance(arg, np.ma.MaskedArray):
         raise TypeError("a masked array beside a Tensor would lose its mask; use np.where")
+    if isinstance(arg, np.matrix):
+        raise TypeError("an np.matrix beside a Tensor would lose its meaning of *; use np.asarray(matrix) and @")
     return arg
 
 

@@ -96,14 +96,14 @@ def _describe(tree: Tree) -> str:
 def is_float(leaf: Any) -> bool:
     """True for what is differentiated: arrays, NumPy scalars, Python floats and Tensors of a real floating dtype.
 
-    TypeError for what is neither that nor a constant (integer, bool, None): complex numbers, strings, masked arrays.
+    TypeError for what is neither that nor a constant (integer, bool, None): complex numbers, strings, masked arrays, np.matrix.
     """
     if type(leaf) is np.ndarray and leaf.dtype.kind == "f" or isinstance(leaf, float):
         return True
     if leaf is None or isinstance(leaf, (bool, int)):
         return False
     dtype = getattr(leaf, "dtype", None)
-    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf, np.ma.MaskedArray):
+    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
         kind = type(leaf).__name__ if dtype is None else f"{type(leaf).__name__} of dtype {dtype}"
         raise TypeError(f"expected an array of real floats (or an integer, bool or None constant), got {kind}")
     return dtype.kind == "f"

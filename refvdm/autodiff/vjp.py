@@ -27,7 +27,8 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     recording = Recording()
     inputs = [_lift(primal, recording, i) for i, primal in enumerate(primals)]
     try:
-        output = f(*inputs)
+        # containers go in and come out as copies: f may change the dicts and lists that it is given, or those that it returned
+        output = _same(f(*map(_same, inputs)))
     finally:
         recording.open = False
     order = _reachable(output, recording)
@@ -110,6 +111,11 @@ def stop_gradient(tree: Tree) -> Tree:
 
 
 # ---------------------------------------------------------------- the pieces
+
+
+def _same(tree: Tree) -> Tree:
+    """The same leaves in new containers."""
+    return tree_map(lambda leaf: leaf, tree)
 
 
 def _lift(primal: Tree, recording: Recording, i: int) -> Tree:
@@ -197,7 +203,9 @@ class _Cotangents:
         x_bar = self.sums.get(leaf.index)
         if x_bar is None:
             return np.zeros_like(leaf.value)
-        return x_bar if leaf.index in self.owned else np.array(x_bar, order="C")
+        if leaf.index in self.owned:
+            return x_bar.astype(leaf.dtype, copy=False)  # a sum is of the machine's byte order
+        return np.array(x_bar, order="C")
 
 
 def _seed(out: Any, y_bar: Any, cotangents: _Cotangents) -> None:
@@ -206,7 +214,7 @@ def _seed(out: Any, y_bar: Any, cotangents: _Cotangents) -> None:
     if type(y_bar) is Tensor:
         raise TypeError("pullback: the cotangent is a Tensor; only first derivatives are supported")
     array = np.asarray(y_bar)
-    if array.dtype.kind != "f" and not (type(y_bar) is int):
+    if isinstance(y_bar, (np.ma.MaskedArray, np.matrix)) or array.dtype.kind != "f" and type(y_bar) is not int:
         raise TypeError(f"pullback: the cotangent must be real floats, got {_what(y_bar)}")
     if array.shape != np.shape(out):
         raise ValueError(f"pullback: the cotangent must have the value's shape {np.shape(out)}, got {array.shape}")

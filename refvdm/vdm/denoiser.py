@@ -22,11 +22,17 @@ class _Exact:
     """What the exact denoisers share: data of D dimensions seen through a schedule."""
 
     def __init__(self, D: int, schedule: Schedule):
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"{type(self).__name__}: schedule must be a Schedule, got {type(schedule).__name__}")
         self.D, self.schedule = D, schedule
 
     def __call__(self, theta: Any, x_t: Any, t: Any) -> Any:
         """E[x_0 | x_t], (batch, D); theta is ignored."""
         raise NotImplementedError
+
+    def _check_like(self, name: str, x: Any, x_t: Any) -> None:
+        if np.shape(x) != np.shape(x_t):
+            raise ValueError(f"{type(self).__name__}: {name} must have x_t's shape {np.shape(x_t)}, got {np.shape(x)}")
 
     def _level(self, x_t: Any, t: Any) -> tuple[Any, Any]:
         """sqrt(abar_t) and 1 - abar_t as columns (batch, 1), or () for one t, in x_t's dtype."""
@@ -84,11 +90,14 @@ class MixtureDenoiser(_Exact):
 
     def log_prob_data(self, x_0: Any) -> Any:
         """log of the density of x_0 itself, (batch,) nats; -inf or nan where a covariance is singular."""
+        if np.ndim(x_0) != 2 or np.shape(x_0)[1] != self.D:
+            raise ValueError(f"{type(self).__name__}: x_0 must have shape (batch, {self.D}), got {np.shape(x_0)}")
         return logsumexp(self._log_joint(*self._project(x_0, np.ones((1, 1), x_0.dtype), np.zeros((1, 1), x_0.dtype))), axis=0)
 
     def log_posterior(self, x_0: Any, x_t: Any, t: Any) -> Any:
         """log of the density p(x_0 | x_t), (batch,) nats, by Bayes' rule."""
         a, s2 = self._level(x_t, t)
+        self._check_like("x_0", x_0, x_t)
         log_q = -0.5 * np.sum(LOG_2PI + np.log(s2) + np.square(x_t - a * x_0) / s2, axis=1)
         return self.log_prob_data(x_0) + log_q - self.log_prob(x_t, t)
 
@@ -99,6 +108,7 @@ class MixtureDenoiser(_Exact):
         stretched back to (0, 1), is uniform again and serves within the component.
         """
         a, s2 = self._level(x_t, t)
+        self._check_like("eps", eps, x_t)
         u, var = self._project(x_t, a, s2)
         k, rest = choose(self._responsibility(u, var)[:, :, 0].T, eps[:, 0])
         eps = np.concatenate([ndtri(np.clip(rest, 1e-16, 1 - 1e-16))[:, None], eps[:, 1:]], axis=1)
@@ -176,13 +186,15 @@ class PointsDenoiser(_Exact):
 
     def log_posterior(self, x_0: Any, x_t: Any, t: Any) -> Any:
         """log p(x_0 | x_t), (batch,) nats, a mass. ValueError when an x_0 is none of the points."""
+        self._check_like("x_0", x_0, x_t)
         chosen = np.all(x_0[:, None, :] == self.points.astype(x_0.dtype), axis=2)
         if not np.all(np.any(chosen, axis=1)):
             raise ValueError(f"PointsDenoiser: x_0 must hold points only, example {int(np.argmin(np.any(chosen, axis=1)))} is none of them")
-        return np.sum(np.where(chosen, self.log_masses(x_t, t), 0.0), axis=1)
+        return logsumexp(np.where(chosen, self.log_masses(x_t, t), -np.inf), axis=1)
 
     def sample_posterior(self, x_t: Any, t: Any, eps: Any) -> np.ndarray:
         """Points drawn from p(x_0 | x_t), from standard normal eps (batch, D), of which only the first element is used."""
+        self._check_like("eps", eps, x_t)
         i, _ = choose(np.exp(self.log_masses(x_t, t)), eps[:, 0])
         return self.points[i].astype(x_t.dtype)
 

@@ -19,7 +19,15 @@ from scipy.special import expit
 from ..autodiff import stop_gradient
 from ..gaussian import expm1_minus, kl_normal
 from .decoder import predict, predict_x_0, sum_per_example
-from .forward import check_floats, coefficient, diffuse, gammas, noise, q_posterior
+from .forward import (
+    check_floats,
+    check_rng,
+    coefficient,
+    diffuse,
+    gammas,
+    noise,
+    q_posterior,
+)
 from .sample import ancestral_path
 from .schedule import Schedule, softplus
 
@@ -45,8 +53,8 @@ class VDM:
             raise TypeError(f"VDM: denoiser must be callable as denoiser(theta, x_t, t), got {type(denoiser).__name__}")
         if not isinstance(schedule, Schedule):
             raise TypeError(f"VDM: schedule must be a Schedule, got {type(schedule).__name__}")
-        if not hasattr(decoder, "log_prob"):
-            raise TypeError(f"VDM: decoder must have log_prob (GaussianDecoder, CategoricalDecoder, ...), got {type(decoder).__name__}")
+        if not hasattr(decoder, "log_prob") or isinstance(decoder, type):
+            raise TypeError(f"VDM: decoder must be an object with log_prob (GaussianDecoder(...), CategoricalDecoder(...)), got {decoder!r}")
         self.denoiser, self.schedule, self.decoder = denoiser, schedule, decoder
 
     def elbo(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 1024) -> ELBO:
@@ -114,8 +122,8 @@ class VDM:
 
     def _kl_chunks(self, theta: Any, x_0: Any, draws: _Draws, rows: int) -> Iterator[tuple[np.ndarray, Any]]:
         """Yield (ts, KL_t for those t as (len(ts), batch)) until t = 2..T is through."""
-        if rows < 1:
-            raise ValueError(f"rows must be at least 1, got {rows}")
+        if not isinstance(rows, (int, np.integer)) or rows < 1:
+            raise ValueError(f"rows must be an integer of at least 1, got {rows!r}")
         n, T, shape = len(x_0), self.schedule.T, x_0.shape
         many = max(1, rows // n)
         for first in range(2, T + 1, many):
@@ -134,7 +142,7 @@ def prior_kl(schedule: Schedule, x_0: Any) -> Any:
 
     The last two terms are D (e^d - 1 - d) with d = log(1 - abar_T), right also when abar_T is 1e-12 and they are abar_T²/2.
     """
-    check_floats("x_0", x_0)
+    x_0 = _check_data(x_0)
     gamma_T = schedule.gamma[schedule.T]
     spread = expm1_minus(-softplus(-gamma_T))
     squares = sum_per_example(np.square(x_0))
@@ -185,6 +193,7 @@ class _Draws:
 def _draw_times(n: int, T: int, rng: np.random.Generator | None, times: str) -> np.ndarray:
     if rng is None:
         raise ValueError("elbo_estimate: give a numpy.random.Generator as rng, or the times themselves as t and the noise as eps")
+    check_rng("elbo_estimate", rng)
     if times == "uniform":
         return rng.integers(2, T + 1, n)
     u = (rng.random() + np.arange(n) / n) % 1.0

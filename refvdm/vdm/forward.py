@@ -17,8 +17,10 @@ from .schedule import Schedule, softplus
 def q_step(schedule: Schedule, x_prev: Any, t: Any) -> tuple[Any, Any]:
     """(mean, var) of q(x_t | x_{t-1}) = N(sqrt(alpha_t) x_{t-1}, (1 - alpha_t) I), 13.26."""
     before, now = gammas(schedule, t, x_prev, "x_prev")
-    log_alpha = softplus(before) - softplus(now)
-    return coefficient(np.exp(0.5 * log_alpha), x_prev) * x_prev, coefficient(-np.expm1(log_alpha), x_prev)
+    root = np.exp(0.5 * (softplus(before) - softplus(now)))
+    # 1 - alpha_t = (1 - abar_t) (1 - SNR_t/SNR_{t-1}): exact also for steps so small that log alpha_t cancels
+    var = expit(now) * -np.expm1(before - now)
+    return coefficient(root, x_prev) * x_prev, coefficient(var, x_prev)
 
 
 def q_marginal(schedule: Schedule, x_0: Any, t: Any) -> tuple[Any, Any]:
@@ -87,7 +89,9 @@ def noise(where: str, shape: tuple, dtype: Any, rng: np.random.Generator | None,
     if eps is None:
         if rng is None:
             raise ValueError(f"{where}: give a numpy.random.Generator as rng, or the noise itself as {name}")
-        return rng.standard_normal(shape, dtype=dtype)
+        check_rng(where, rng)
+        drawn_as = dtype if dtype in (np.float32, np.float64) else np.float64
+        return rng.standard_normal(shape, dtype=drawn_as).astype(dtype, copy=False)
     check_floats(name, eps)
     if np.shape(eps) != tuple(shape):
         raise ValueError(f"{where}: {name} must have shape {tuple(shape)}, got {np.shape(eps)}")
@@ -96,10 +100,17 @@ def noise(where: str, shape: tuple, dtype: Any, rng: np.random.Generator | None,
     return eps if type(eps) is Tensor else eps.astype(dtype, copy=False)
 
 
+def check_rng(where: str, rng: Any) -> None:
+    """TypeError unless rng is a numpy.random.Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"{where}: rng must be a numpy.random.Generator (np.random.default_rng(seed)), got {type(rng).__name__}")
+
+
 def check_floats(name: str, x: Any) -> None:
     """TypeError unless x is an array or Tensor of floats; ValueError unless it has a batch axis."""
-    if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f":
-        what = f"dtype {x.dtype}" if hasattr(x, "dtype") else type(x).__name__
+    if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or isinstance(x, (np.ma.MaskedArray, np.matrix)):
+        ordinary = isinstance(x, (np.ndarray, np.generic)) and not isinstance(x, (np.ma.MaskedArray, np.matrix))
+        what = f"dtype {x.dtype}" if ordinary else type(x).__name__
         raise TypeError(f"{name} must be an array of floats, got {what}; cast it with .astype(float)")
     if x.ndim < 1:
         raise ValueError(f"{name} must have shape (batch, ...), got shape ()")
