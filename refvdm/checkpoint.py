@@ -5,9 +5,11 @@ where in the tree each array and each plain value (number, string, bool, None) b
 """
 from __future__ import annotations
 
+import glob
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ def save_checkpoint(path: str | os.PathLike, tree: Any) -> None:
     arrays: list[np.ndarray] = []
     header = {"format": FORMAT, "version": VERSION, "tree": _encode(tree, arrays)}
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # by a process that was killed while it wrote
+        if time.time() - left.stat().st_mtime > 600:
+            left.unlink(missing_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
         try:
             text = np.frombuffer(json.dumps(header).encode(), np.uint8)

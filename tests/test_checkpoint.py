@@ -1,6 +1,7 @@
 """Checkpoints: every tree comes back as it was, and a file that cannot be used is said to be so and stays untouched."""
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -61,6 +62,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
                 save_checkpoint(tmp_path / "c", {"x": 2})
     assert load_checkpoint(tmp_path / "c") == {"x": 1}
     assert os.listdir(tmp_path) == ["c"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_one_writes_is_not(tmp_path):
+    for name, age in ((".c.npz.old.tmp", 700), (".c.npz.new.tmp", 0), (".other.npz.old.tmp", 700)):
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    save_checkpoint(tmp_path / "c.npz", {"x": 1})
+    assert sorted(os.listdir(tmp_path)) == [".c.npz.new.tmp", ".other.npz.old.tmp", "c.npz"]
 
 
 def test_the_file_holds_no_pickle_and_has_ordinary_permissions(tmp_path):

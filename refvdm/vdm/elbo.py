@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from ..autodiff import stop_gradient
 from ..gaussian import expm1_minus, kl_normal
-from .decoder import predict, predict_x_0, sum_per_example
+from .decoder import Prediction, predict, predict_x_0, sum_per_example
 from .forward import (
     check_floats,
     check_rng,
@@ -103,7 +103,7 @@ class VDM:
         t_both = np.concatenate([np.ones(n, t.dtype), t])
         x_both = diffuse(self.schedule, np.concatenate([x_0, x_0]), t_both, np.reshape(eps, (2 * n, *x_0.shape[1:])))
         both = predict(self.denoiser, theta, x_both, t_both)
-        at_1 = type(both)(both.x_0_hat[:n], None if both.logits is None else both.logits[:n])
+        at_1 = Prediction(both.x_0_hat[:n], None if both.logits is None else both.logits[:n])
         reconstruction = self.decoder.log_prob(x_0, x_both[:n], at_1, self.schedule)
         kl = diffusion_kl(self.schedule, x_0, both.x_0_hat[n:], t)
         return _total(reconstruction, prior_kl(self.schedule, x_0), (T - 1) * kl)
