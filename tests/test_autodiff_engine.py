@@ -734,6 +734,7 @@ def test_sums_keep_the_byte_order_of_the_primal():
         assert grad(lambda x: np.sum(x * x + x + x))(np.ones(2, dtype)).dtype == np.dtype(dtype)
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_matrices_and_masked_arrays_are_refused_where_their_meaning_would_be_lost():
     matrix, masked = np.matrix([[1.0, 2], [3, 4]]), np.ma.array([1.0, 2], mask=[0, 1])
     with pytest.raises(TypeError, match="matrix"):

@@ -228,6 +228,7 @@ def test_other_generators_are_named_errors(rng):
         sample_q(Schedule.linear_gamma(3, -2, 2), np.zeros((2, 2)), 2, rng)
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 def test_masked_and_matrix_data_are_errors():
     for x in (np.ma.array([[1.0]], mask=[[1]]), np.matrix([[1.0]])):
         with pytest.raises(TypeError, match="x_0 must be an array of floats"):

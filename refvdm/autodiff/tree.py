@@ -55,8 +55,12 @@ def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
             raise TreesDiffer(tree, other)
     mapped = []
     for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        beside = [other[key] for other in others]
+        if not isinstance(child, (dict, list, tuple)):  # most children are leaves
+            mapped.append(f(child, *beside))
+            continue
         try:
-            mapped.append(tree_map(f, child, *[other[key] for other in others]))
+            mapped.append(tree_map(f, child, *beside))
         except TreesDiffer as error:
             error.path.append(key)
             raise
