@@ -160,7 +160,7 @@ def _is_float(x: Any) -> bool:
 
 
 def _floats(tree: Tree) -> list[np.ndarray]:
-    return [np.asarray(leaf) for _, leaf in tree_leaves(tree) if leaf is not None and _is_float(leaf)]
+    return [np.asarray(leaf) for _, leaf in tree_leaves(tree) if _is_float(leaf)]
 
 
 def _floats_or_complex(tree: Tree, like: Tree) -> list:
