@@ -146,3 +146,12 @@ def test_a_denoiser_of_another_shape_is_an_error():
     model = VDM(lambda theta, x, t: x[:, :1], SCHEDULE, GaussianDecoder(1.0))
     with pytest.raises(ValueError, match="shape"):
         model.sample(None, (3, 2), np.random.default_rng(0))
+
+
+def test_one_sample_is_a_batch():
+    schedule = Schedule.linear_gamma(3, -3, 3)
+    model = VDM(lambda theta, x, t: x, schedule, GaussianDecoder(1.0))
+    assert model.sample((), (1, 2), np.random.default_rng(0)).shape == (1, 2)
+    for shape in ((0, 2), (), 3, [2, 2]):
+        with pytest.raises(ValueError, match=r"shape must be a tuple \(n, ...\) with n >= 1"):
+            model.sample((), shape, np.random.default_rng(0))

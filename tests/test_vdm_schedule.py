@@ -208,3 +208,10 @@ def test_gradients_by_gamma_are_finite_and_right(name):
 def test_errors_with_a_tensor():
     with pytest.raises(ValueError, match="gamma_2 = 0 and gamma_3 = 0"):
         grad(lambda gamma: Schedule(gamma).alpha_bar[1])(np.array([-1.0, 0.0, 0.0]))
+
+
+def test_messages_say_what_came():
+    with pytest.raises(ValueError, match=r"got shape \(0, 2\), no values"):
+        Schedule.from_alphas(np.ones((0, 2)))
+    with pytest.raises(ValueError, match=r"values from 0.5 to 1.5"):
+        Schedule.from_alphas([0.5, 1.5])
