@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refvdm.autodiff import ravel
 from refvdm.checkpoint import CheckpointError
 from refvdm.datasets import digits, scale_levels
 from refvdm.fit import NonFiniteLoss, fit
@@ -356,7 +357,7 @@ def run_it(vdm: VDM, data: Data, args) -> None:
                  "validation": costs(estimate(vdm, run.best, data.validation, draws=32, seed=args.seed), data),
                  "test_examples": len(test), "validation_is": "an estimate from 32 draws of t for each example",
                  "best_step": run.best_step, "steps": run.step, "seed": args.seed, "T": T, "data": data.name, "levels": data.levels,
-                 "parameters": int(sum(a.size for a in leaves(run.best))), "history": run.history}
+                 "parameters": int(ravel(run.best)[0].size), "history": run.history}
         draw_pictures(vdm, run, data, args.out, args.seed)
         temporary = args.out / ".metrics.json.tmp"
         temporary.write_text(json.dumps(found, indent=1) + "\n")
@@ -367,10 +368,6 @@ def run_it(vdm: VDM, data: Data, args) -> None:
         print(f"this is worse than the uniform model, {math.log2(data.levels):.2f} bits/dim: too few steps or too little data")
     print(f"test {test['total']:.2f} bits/dim (reconstruction {test['reconstruction']:.2f}, prior {test['prior']:.2f}, "
           f"diffusion {test['diffusion']:.2f})")
-
-
-def leaves(tree):
-    return [leaf for child in tree.values() for leaf in leaves(child)] if isinstance(tree, dict) else [tree]
 
 
 if __name__ == "__main__":

@@ -88,11 +88,13 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
             sums = {key: state["sums"].get(key, 0.0) + x for key, x in {"loss": float(value), **extras}.items()}
             after = {**state, "step": n, "theta": theta, "optimizer": opt_state, "average": ema.update(state["average"], theta),
                      "sums": sums, "rng": rng.bit_generator.state}
-            if n % validate_every == 0 or n == steps:
+            validating = n % validate_every == 0 or n == steps
+            saving = checkpoint is not None and (n % (checkpoint_every or validate_every) == 0 or n == steps)
+            if validating or saving:
                 _check_finite(theta, n, checkpoint)
+            if validating:
                 after = _validated(after, ema, validate, (n - 1) % validate_every + 1)
-            if checkpoint is not None and (n % (checkpoint_every or validate_every) == 0 or n == steps):
-                _check_finite(theta, n, checkpoint)
+            if saving:
                 save_checkpoint(checkpoint, after)
             state = after  # one assignment: an interrupt finds the step whole or not begun
             bar.update(n, float(value), state["history"])
