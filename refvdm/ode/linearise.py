@@ -1,0 +1,84 @@
+"""The field beside its linearisation: f and a -> a df/d[z, theta, t], what every backward mode is made of (13.12, 13.15)."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autodiff import tree_map, vjp
+from ..autodiff.tree import is_float, leaves
+from .solve import Field
+
+Tree = Any
+Pull = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]
+
+
+class LinearisedField(Field):
+    """A field that can also be pulled back: counted in .nvjp, once for every cotangent.
+
+    The generic way is the engine's vjp of f, recorded anew at each time. A field that can do better offers a method
+    f.vjp(z, t, theta, a) -> (f, a df/dz, a df/dtheta, a df/dt), with shapes of z, z, theta (a tree like it), (); see MLPField.
+    """
+
+    def __init__(self, f: Callable, theta: Tree, z0: np.ndarray):
+        super().__init__(f, theta, z0)
+        self.nvjp = 0
+        self.varies = [is_float(leaf) for leaf in leaves(theta)]
+        self.n_theta = sum(np.size(leaf) for leaf, varies in zip(leaves(theta), self.varies) if varies)
+
+    def linearise(self, t: float, z: np.ndarray) -> tuple[np.ndarray, Pull]:
+        """f(z, t, theta) flat (n,), and the map from a (n,) to a df/dz (n,), a df/dtheta (P,) in ravel order, a df/dt."""
+        z, t = z.reshape(self.shape), np.array(t, self.dtype)
+        if hasattr(self.f, "vjp"):
+            return self.checked(self.f(z, t, self.theta)).reshape(-1), lambda a: self._by_hand(z, t, a)[1:]
+        if any(self.varies):
+            dz, pullback = vjp(self.f, z, t, self.theta)
+        else:  # nothing in theta to differentiate
+            dz, pullback_z_t = vjp(lambda z, t: self.f(z, t, self.theta), z, t)
+
+            def pullback(a):
+                return *pullback_z_t(a), ()
+
+        def pull(a: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+            self.nvjp += 1
+            z_bar, t_bar, theta_bar = pullback(a.reshape(self.shape))
+            return z_bar.reshape(-1), self._flat(theta_bar), t_bar
+
+        return self.checked(dz).reshape(-1), pull
+
+    def pulled(self, t: float, z: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """f, a df/dz, a df/dtheta, a df/dt, in one go."""
+        if hasattr(self.f, "vjp"):
+            return self._by_hand(z.reshape(self.shape), np.array(t, self.dtype), a)
+        dz, pull = self.linearise(t, z)
+        return dz, *pull(a)
+
+    def value(self, t: float, z: np.ndarray) -> np.ndarray:
+        """f(z, t, theta) flat (n,)."""
+        dz = np.empty(z.size, self.dtype)
+        self(t, z.reshape(-1).view(), dz)
+        return dz
+
+    def gradient_tree(self, theta_bar: np.ndarray) -> Tree:
+        """The vector (P,) as a tree like theta, None in the place of constants."""
+        start = 0
+
+        def take(leaf):
+            nonlocal start
+            if not is_float(leaf):
+                return None
+            piece = theta_bar[start : start + np.size(leaf)].reshape(np.shape(leaf))
+            start += piece.size
+            return piece.astype(getattr(leaf, "dtype", piece.dtype))
+
+        return tree_map(take, self.theta)
+
+    def _by_hand(self, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        self.nvjp += 1
+        dz, z_bar, theta_bar, t_bar = self.f.vjp(z, t, self.theta, a.reshape(self.shape))
+        return self.checked(dz).reshape(-1), z_bar.reshape(-1), self._flat(theta_bar), t_bar
+
+    def _flat(self, theta_bar: Tree) -> np.ndarray:
+        parts = [leaf.reshape(-1) for leaf, varies in zip(leaves(theta_bar), self.varies) if varies]
+        return np.concatenate(parts) if parts else np.zeros(0, self.dtype)
