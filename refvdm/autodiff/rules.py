@@ -180,7 +180,7 @@ def _matmul_b(y_bar, y, a, b):
 
 
 def _rows(x):
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 defvjp(np.matmul, _matmul_a, _matmul_b)
@@ -287,7 +287,7 @@ linear = defvjp(
     linear,
     lambda z_bar, y, x, W, b, activation="identity": (_rows(z_bar) @ W.T).reshape(x.shape),
     lambda z_bar, y, x, W, b, activation="identity": _rows(x).T @ _rows(z_bar),
-    lambda z_bar, y, x, W, b, activation="identity": np.sum(_rows(z_bar), axis=0),
+    lambda z_bar, y, x, W, b, activation="identity": np.add.reduce(_rows(z_bar), axis=0),
     shared=lambda y_bar, y, x, W, b, activation="identity": ACTIVATIONS[activation][1](y_bar, *y),
     saves=True)
 

@@ -7,13 +7,16 @@ odeint.py all of it as one operation inside grad | report.py the modes beside ea
 from .adjoint import Adjoint, ReconstructionWarning, Trajectory, adjoint
 from .mlp_field import MLPField
 from .odeint import odeint
+from .report import GradientReport, ModeReport, gradient_report
 from .solve import Solution, SolverError, Stats, StepRecord, solve
 from .tableau import METHODS, Tableau
 
 __all__ = [
            "METHODS",
            "Adjoint",
+           "GradientReport",
            "MLPField",
+           "ModeReport",
            "ReconstructionWarning",
            "Solution",
            "SolverError",
@@ -22,6 +25,7 @@ __all__ = [
            "Tableau",
            "Trajectory",
            "adjoint",
+           "gradient_report",
            "odeint",
            "solve",
 ]

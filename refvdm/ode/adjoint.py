@@ -29,7 +29,17 @@ from ..autodiff import Tensor
 from .controller import rms
 from .discrete import discrete
 from .linearise import LinearisedField, Tree
-from .solve import Log, Options, Solution, SolverError, Stats, adaptive_steps, check_options, fixed_steps, interpolate
+from .solve import (
+    Log,
+    Options,
+    Solution,
+    SolverError,
+    Stats,
+    adaptive_steps,
+    check_options,
+    fixed_steps,
+    interpolate,
+)
 from .variational import variational
 
 MODES = ("backsolve", "interpolated", "discrete", "forward")
@@ -59,7 +69,7 @@ class Adjoint(NamedTuple):
 
 
 class ReconstructionWarning(RuntimeWarning):
-    """z, integrated backward, missed z0 by so much that the gradient of mode "backsolve" means nothing."""
+    """z, integrated backward, missed z0 by so much that nothing can be said of the gradient of mode "backsolve"."""
 
 
 def adjoint(f: Callable, solution: Solution, zs_bar: Any, *, mode: str = "backsolve", trajectory: bool = True,
@@ -209,5 +219,5 @@ def _warn_if_worthless(error: np.ndarray, solution: Solution) -> None:
     if not missed <= 0.01 * size:
         ratio = missed / size if size else math.inf
         warnings.warn(f"mode 'backsolve': z integrated backward misses z0 by {missed:.2g}, {ratio:.2g} times the size of z: what this "
-                      f"gradient saw on its way is not the solution, and it is worthless. The field contracts too strongly, or the "
-                      f"steps are too long, to be followed backward. Use mode 'interpolated' or 'discrete'", ReconstructionWarning, stacklevel=3)
+                      f"gradient saw on its way is not the solution, so it is worth nothing without a check. The field contracts too "
+                      f"strongly, or the steps are too long, to be followed backward. Use mode 'interpolated' or 'discrete'", ReconstructionWarning, stacklevel=3)

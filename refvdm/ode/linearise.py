@@ -18,7 +18,7 @@ class LinearisedField(Field):
     """A field that can also be pulled back: counted in .nvjp, once for every cotangent.
 
     The generic way is the engine's vjp of f, recorded anew at each time. A field that can do better offers a method
-    f.vjp(z, t, theta, a) -> (f, a df/dz, a df/dtheta, a df/dt), with shapes of z, z, theta (a tree like it), (); see MLPField.
+    f.vjp(z, t, theta, a) -> (f, a df/dz, a df/dtheta, a df/dt), of the shapes of z, z, (P,) in ravel order, (); see MLPField.
     """
 
     def __init__(self, f: Callable, theta: Tree, z0: np.ndarray):
@@ -77,7 +77,9 @@ class LinearisedField(Field):
     def _by_hand(self, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         self.nvjp += 1
         dz, z_bar, theta_bar, t_bar = self.f.vjp(z, t, self.theta, a.reshape(self.shape))
-        return self.checked(dz).reshape(-1), z_bar.reshape(-1), self._flat(theta_bar), t_bar
+        if theta_bar.shape != (self.n_theta,):
+            raise ValueError(f"the field's vjp must return a df/dtheta of shape ({self.n_theta},), got {theta_bar.shape}")
+        return self.checked(dz).reshape(-1), z_bar.reshape(-1), theta_bar, t_bar
 
     def _flat(self, theta_bar: Tree) -> np.ndarray:
         parts = [leaf.reshape(-1) for leaf, varies in zip(leaves(theta_bar), self.varies) if varies]

@@ -27,34 +27,44 @@ class MLPField:
         return self.net.init(rng, dtype)
 
     def __call__(self, z: Any, t: Any, theta: dict) -> Any:
+        if type(z) is np.ndarray and all(type(leaf) is np.ndarray for leaf in theta.values()):
+            return self._up(z, t, theta)[-1][0].reshape(z.shape)
         if self.time:
             z = np.concatenate([z, np.broadcast_to(t, (*z.shape[:-1], 1))], axis=-1)
         return self.net(theta, z)
 
-    def vjp(self, z: np.ndarray, t: np.ndarray, theta: dict, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict, np.ndarray]:
-        """f, a df/dz, a df/dtheta, a df/dt: layers up, layers down."""
-        forward, backward = ACTIVATIONS[self.net.activation]
-        last, n = len(self.net.sizes) - 1, z.shape[-1]
-        W = [theta[f"W{layer}"] for layer in range(1, last + 1)]
-        # up: x_l = activation(x_{l-1} W_l + b_l), the last layer linear
-        x, inputs, outputs = z.reshape(-1, n), [], []
-        for layer in range(1, last + 1):
-            inputs.append(x)
-            x = x @ (W[0][:n] if layer == 1 else W[layer - 1])
-            x += theta[f"b{layer}"] + t * W[0][n] if layer == 1 and self.time else theta[f"b{layer}"]
-            if layer < last:
-                outputs.append(forward(x))
-                x = outputs[-1][0]
-        # down: s_l = dL/d(x_{l-1} W_l + b_l), from the last layer's, a
-        s, theta_bar, t_bar = a.reshape(-1, n), {}, np.zeros((), z.dtype)
-        for layer in range(last, 0, -1):
-            W_bar, b_bar = inputs[layer - 1].T @ s, s.sum(axis=0)
+    def vjp(self, z: np.ndarray, t: np.ndarray, theta: dict, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """f, a df/dz, a df/dtheta (P,) in ravel order, a df/dt."""
+        backward, n = ACTIVATIONS[self.net.activation][1], z.shape[-1]
+        x = self._up(z, t, theta)
+        theta_bar, start, bars = np.empty(sum(leaf.size for leaf in theta.values()), z.dtype), 0, {}
+        for name, leaf in theta.items():
+            bars[name] = theta_bar[start : start + leaf.size].reshape(leaf.shape)
+            start += leaf.size
+        t_bar = np.zeros((), z.dtype)
+        s = a.reshape(-1, n)  # dL/d(x_{l-1} W_l + b_l), from the last layer down
+        for layer in range(len(x) - 1, 0, -1):
+            W, W_bar, b_bar = theta[f"W{layer}"], bars[f"W{layer}"], bars[f"b{layer}"]
+            np.add.reduce(s, axis=0, out=b_bar)
             if layer == 1 and self.time:
-                t_bar = b_bar @ W[0][n]
-                W_bar = np.concatenate([W_bar, t * b_bar[None]])
-            theta_bar[f"W{layer}"], theta_bar[f"b{layer}"] = W_bar, b_bar
-            s = s @ (W[0][:n] if layer == 1 else W[layer - 1]).T
+                t_bar = b_bar @ W[n]
+                np.multiply(t, b_bar, out=W_bar[n])
+                W, W_bar = W[:n], W_bar[:n]
+            np.matmul(x[layer - 1][0].T, s, out=W_bar)
+            s = s @ W.T
             if layer > 1:
-                s = backward(s, *outputs[layer - 2])
-        theta_bar = {name: theta_bar[name] for name in theta}
-        return x.reshape(z.shape), s.reshape(z.shape), theta_bar, t_bar
+                s = backward(s, *x[layer - 1])
+        return x[-1][0].reshape(z.shape), s.reshape(z.shape), theta_bar, t_bar
+
+    def _up(self, z: np.ndarray, t: np.ndarray, theta: dict) -> list[tuple]:
+        """x_0 = z and x_l = activation(x_{l-1} W_l + b_l), the last layer linear, each with what its pull needs."""
+        forward, n, last = ACTIVATIONS[self.net.activation][0], z.shape[-1], len(self.net.sizes) - 1
+        x = [(z.reshape(-1, n), None)]
+        for layer in range(1, last + 1):
+            W, b = theta[f"W{layer}"], theta[f"b{layer}"]
+            if layer == 1 and self.time:
+                W, b = W[:n], b + t * W[n]
+            y = x[-1][0] @ W
+            y += b
+            x.append(forward(y) if layer < last else (y, None))
+        return x

@@ -10,6 +10,7 @@ here knows about gradients: the modes of adjoint.py walk back with the same gene
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from array import array
 from collections.abc import Callable, Iterator
@@ -194,27 +195,26 @@ def interpolate(weights: Weights, step: Step, t: float) -> np.ndarray:
 
 
 class Log:
-    """How many steps were accepted and rejected; with keep=True every attempt, in 17 bytes each."""
+    """How many steps were accepted and rejected; with keep=True every attempt and every node, in 25 bytes each."""
 
-    def __init__(self, keep: bool = True) -> None:
+    def __init__(self, keep: bool) -> None:
         self.keep, self.counts = keep, [0, 0]  # rejected, accepted
-        self.h, self.error_ratio, self.accepted = array("d"), array("d"), bytearray()
+        self.ends, self.h, self.error_ratio, self.accepted = array("d"), array("d"), array("d"), bytearray()
 
-    def add(self, h: float, error_ratio: float, accepted: bool) -> None:
+    def add(self, t_new: float, h: float, error_ratio: float, accepted: bool) -> None:
         self.counts[accepted] += 1
         if self.keep:
             self.h.append(h)
             self.error_ratio.append(error_ratio)
             self.accepted.append(accepted)
-
-    def records(self, t: array) -> list[StepRecord]:
-        """As records; t holds the start and then the end of every accepted step."""
-        starts = iter(t)
-        at, records = next(starts), []
-        for h, error_ratio, accepted in zip(self.h, self.error_ratio, self.accepted):
-            records.append(StepRecord(at, h, error_ratio, bool(accepted)))
             if accepted:
-                at = next(starts)
+                self.ends.append(t_new)
+
+    def records(self, t0: float) -> list[StepRecord]:
+        t, ends, records = t0, iter(self.ends), []
+        for h, error_ratio, accepted in zip(self.h, self.error_ratio, self.accepted):
+            records.append(StepRecord(t, h, error_ratio, bool(accepted)))
+            t = next(ends) if accepted else t
         return records
 
 
@@ -259,7 +259,7 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
         # an infinite y_new would divide its own error away
         r = controller.error_ratio(stages.T.dot(e) * h, y, y_new, rtol, atol) if _finite(y_new) else math.nan
         accepted = controller.accepts(r)
-        log.add(h, r, accepted)
+        log.add(t_new, h, r, accepted)
         h_abs = abs(h) * controller.factor(r, accepted, retry)
         if accepted:
             yield Step(t, h, y, t_new, y_new, stages.K)
@@ -269,26 +269,29 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
         attempts += 1
 
 
-def fixed_steps(f: RightHandSide, ts: list[float], y0: np.ndarray, options: Options, log: Log) -> Iterator[Step]:
-    """Every [ts[i], ts[i+1]] in ceil(length / step) equal steps. The last stage of K, the slope at the end, stays empty. SolverError."""
-    weights = options.tableau.weights(y0.dtype)
-    stages, y, attempts = Stages(weights, y0.size, y0.dtype), y0, 0
-    for start, end in zip(ts, ts[1:]):
-        n = math.ceil(abs(end - start) / options.step - 1e-9)  # 1.1/0.1 is 11.000000000000002
-        h = (end - start) / n if n else 0.0
+def fixed_grid(ts: list[float], step: float) -> Iterator[tuple[float, float, float]]:
+    """t, h, t_new of every step: each [ts[i], ts[i+1]] in ceil(length / step) equal ones."""
+    for start, end in itertools.pairwise(ts):
+        n = math.ceil(abs(end - start) / step - 1e-9)  # 1.1/0.1 is 11.000000000000002
         for j in range(n):
-            t, t_new = start + j * h, end if j == n - 1 else start + (j + 1) * h
-            if attempts == options.max_steps:
-                raise SolverError("too many steps", t, f"max_steps = {options.max_steps} steps ended at t = {t:g}, before {ts[-1]:g}")
-            f(t, y, stages.first)
-            y_new = rk_step(f, t, y, h, stages)
-            if not _finite(y_new):
-                raise SolverError("not finite", t, f"the step from t = {t:g} to {t_new:g} gives values that are not finite: "
-                                                   f"the solution blows up, or the step is too long for it")
-            log.add(h, math.nan, True)
-            yield Step(t, h, y, t_new, y_new, stages.K)
-            y = y_new
-            attempts += 1
+            h = (end - start) / n
+            yield start + j * h, h, end if j == n - 1 else start + (j + 1) * h
+
+
+def fixed_steps(f: RightHandSide, ts: list[float], y0: np.ndarray, options: Options, log: Log) -> Iterator[Step]:
+    """The steps of `fixed_grid`. The last stage of K, the slope at the end, stays empty. SolverError."""
+    stages, y = Stages(options.tableau.weights(y0.dtype), y0.size, y0.dtype), y0
+    for attempts, (t, h, t_new) in enumerate(fixed_grid(ts, options.step)):
+        if attempts == options.max_steps:
+            raise SolverError("too many steps", t, f"max_steps = {options.max_steps} steps ended at t = {t:g}, before {ts[-1]:g}")
+        f(t, y, stages.first)
+        y_new = rk_step(f, t, y, h, stages)
+        if not _finite(y_new):
+            raise SolverError("not finite", t, f"the step from t = {t:g} to {t_new:g} gives values that are not finite: "
+                                               f"the solution blows up, or the step is too long for it")
+        log.add(t_new, h, math.nan, True)
+        yield Step(t, h, y, t_new, y_new, stages.K)
+        y = y_new
 
 
 def _finite(y: np.ndarray) -> bool:
@@ -314,15 +317,22 @@ class Solution:
         self.ts, self.z0, self.theta, self.options = ts, z0, field.theta, options
         self.zs = np.empty((len(ts), *z0.shape), z0.dtype)
         self.path: list[Step] | None = [] if dense else None
-        self._field, self._t, self._log = field, array("d", [ts[0]]), Log()
+        self._field, self._times = field, ts.tolist()
+        self._log = Log(keep=options.step is None)  # a fixed grid needs no log
 
     @property
     def t(self) -> np.ndarray:
-        return np.array(self._t)
+        ends = self._log.ends if self.options.step is None else [t_new for _, _, t_new in self._grid()]
+        return np.array([self._times[0], *ends])
 
     @property
     def steps(self) -> list[StepRecord]:
-        return self._log.records(self._t)
+        if self.options.step is None:
+            return self._log.records(self._times[0])
+        return [StepRecord(t, h, math.nan, True) for t, h, _ in self._grid()]
+
+    def _grid(self) -> Iterator[tuple[float, float, float]]:
+        return itertools.islice(fixed_grid(self._times, self.options.step), self._log.counts[True])
 
     @property
     def stats(self) -> Stats:
@@ -352,13 +362,6 @@ class Solution:
         if np.isnan(step.K[-1, 0]):
             self._field(step.t_new, step.y_new, step.K[-1])
         return step
-
-    def _keep(self, step: Step) -> None:
-        self._t.append(step.t_new)
-        if self.path is not None:
-            if self.path:
-                self.path[-1].K[-1] = step.K[0]  # the slope at the end of a step is the first stage of the next
-            self.path.append(Step(*step[:-1], step.K.copy()))
 
     def __repr__(self) -> str:
         cost = ", ".join(f"{name} {n}" for name, n in self.stats._asdict().items())
@@ -407,7 +410,10 @@ def solve_field(field: Field, z0: np.ndarray, ts: np.ndarray, options: Options, 
     try:
         with np.errstate(all="ignore"):  # what overflows is rejected, or an error that says where
             for step in steps:
-                solution._keep(step)
+                if dense:
+                    if solution.path:
+                        solution.path[-1].K[-1] = step.K[0]  # the slope at the end of a step is the first stage of the next
+                    solution.path.append(Step(*step[:-1], step.K.copy()))
                 while reached < len(times) and sign * (times[reached] - step.t_new) <= 0:
                     solution.zs[reached] = interpolate(weights, step, times[reached]).reshape(z0.shape)
                     reached += 1

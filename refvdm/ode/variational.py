@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .linearise import LinearisedField
-from .solve import Options, Solution, SolverError, solve_field
+from .solve import Options, Solution, solve_field
 
 
 class _Variation:

@@ -1,0 +1,216 @@
+"""The mode "discrete" is the exact gradient of what the solver computed, on its frozen grid: against a solver written again, by complex step."""
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from refvdm.autodiff import grad, ravel
+from refvdm.ode import METHODS, MLPField, adjoint, solve
+
+
+def replay(f, z0, ts, theta, solution):
+    """The solution's own arithmetic once more, in plain loops over fractions, for complex numbers: values at every ts.
+
+    ts[0] moves the first node and ts[-1] the last one if it is one; the other nodes stay. An output is in the step where it was.
+    """
+    tableau, nodes, given = METHODS[solution.options.method], solution.t.astype(complex), solution.ts
+    ends = len(nodes) > 1 and solution.t[-1] == given[-1]
+    nodes[0] = ts[0]
+    if ends:
+        nodes[-1] = ts[-1]
+    sign, zs, y = np.sign(solution.t[-1] - solution.t[0]), {}, np.asarray(z0, complex)
+    for n in range(len(nodes) - 1):
+        t, h, k = nodes[n], nodes[n + 1] - nodes[n], []
+        for a, c in zip(tableau.a, tableau.c):
+            y_i = y
+            for a_ij, k_j in zip(a, k):
+                y_i = y_i + h * float(a_ij) * k_j
+            k.append(f(y_i, t + float(c) * h, theta))
+        y_new = y
+        for b_i, k_i in zip(tableau.b, k):
+            y_new = y_new + h * float(b_i) * k_i
+        k.append(f(y_new, t + h, theta))
+
+        def hermite(x, y=y, y_new=y_new, h=h, k=k):
+            return (1 + 2 * x) * (1 - x) ** 2 * y + x * (1 - x) ** 2 * h * k[0] + x**2 * (3 - 2 * x) * y_new + x**2 * (x - 1) * h * k[-1]
+
+        for i, time in enumerate(given):
+            inside = sign * (time - solution.t[n]) > 0 or n == 0
+            if i == 0 or not inside or sign * (time - solution.t[n + 1]) > 0 or i in zs:
+                continue
+            x = (ts[i] - t) / h
+            zs[i] = hermite(x)
+            if tableau.middle:
+                middle = y + h * sum(float(m) * k_i for m, k_i in zip(tableau.middle, k))
+                zs[i] = zs[i] + 16 * (x * (1 - x)) ** 2 * (middle - hermite(0.5))
+            if ends and n == len(nodes) - 2 and i == len(given) - 1:
+                zs[i] = y_new
+        y = y_new
+    zs[0] = np.asarray(z0, complex)
+    return np.stack([zs[i] for i in range(len(given))])
+
+
+def agrees_with_the_replay(f, solution, g, tolerance=1e-10):
+    """dL/dts one by one, dL/dz0 and dL/dtheta in random directions and in a few single elements."""
+    got, rng = adjoint(f, solution, g, mode="discrete"), np.random.default_rng(0)
+    z0, ts = solution.z0, solution.ts
+    theta, unravel = ravel(solution.theta)
+
+    def slope(dz=0, dts=0, dtheta=0):
+        complex_theta = {name: a + 1e-30j * b for (name, a), b in zip(unravel(theta).items(), unravel(theta * 0 + dtheta).values())}
+        zs = replay(f, z0 + 1e-30j * dz, ts + 1e-30j * dts, complex_theta, solution)
+        return np.sum(g * zs.imag) / 1e-30
+
+    z = replay(f, z0, ts, unravel(theta), solution)
+    np.testing.assert_allclose(solution.zs, z.real, rtol=1e-10, atol=1e-12)
+    for i in range(len(ts)):
+        expected = slope(dts=np.eye(len(ts))[i])
+        assert abs(got.ts[i] - expected) <= tolerance * (np.abs(got.ts).max() + 1e-3), f"dL/dts[{i}]: expected {expected}, got {got.ts[i]}"
+    theta_bar = ravel(got.theta)[0]
+    directions = [rng.standard_normal(theta.shape), rng.standard_normal(theta.shape), *np.eye(theta.size)[rng.integers(theta.size, size=2)]]
+    for d in directions:
+        assert abs(theta_bar @ d - slope(dtheta=d)) <= tolerance * (np.abs(theta_bar * d).sum() + 1e-3)
+    for d in (rng.standard_normal(z0.shape), np.arange(z0.size).reshape(z0.shape) == 0):
+        assert abs(np.sum(got.z0 * d) - slope(dz=d)) <= tolerance * np.abs(got.z0 * d).sum() + 1e-14
+    return got
+
+
+def random_problem(shape, time, seed):
+    field, rng = MLPField((shape[-1], 3, shape[-1]), time=True), np.random.default_rng(seed)
+    theta = {k: v + 0.5 * rng.standard_normal(v.shape) for k, v in field.init(rng).items()}
+    return (lambda z, t, theta: field(z, t, theta) * np.cos(time * t)), rng.standard_normal(shape), theta, rng
+
+
+fixed = st.tuples(st.sampled_from([m for m in METHODS]), st.just("scipy"), st.sampled_from([0.07, 0.2, 0.6]), st.just(1e-6))
+adaptive = st.tuples(st.sampled_from(["bosh3", "dopri5"]), st.sampled_from(["scipy", "torchdiffeq", "jax", "diffrax"]),
+                     st.none(), st.sampled_from([1e-2, 1e-4, 1e-6]))
+
+
+@given(st.sampled_from([(2,), (1,), (2, 3), (2, 1, 2)]), fixed | adaptive, st.lists(st.sampled_from([0, 0.1, 0.25, 0.5, 0.77]), max_size=3),
+       st.booleans(), st.integers(0, 2**16))
+@example((2,), ("dopri5", "jax", None, 1e-4), [0.3, 0.3], False, 0)
+@example((2,), ("rk4", "scipy", 0.2, 1e-4), [0.3, 1.0], True, 1)
+@example((2,), ("dopri5", "torchdiffeq", None, 1e-4), [1.0], False, 2)
+@example((2,), ("bosh3", "diffrax", None, 1e-2), [0, 0.5, 1.0], True, 3)
+@example((2,), ("dopri5", "scipy", None, 1e-2), [0, 1.0], False, 4)
+def test_is_the_gradient_of_a_replay_on_the_frozen_grid(shape, how, inner, backward, seed):
+    """Over random networks, shapes, tolerances, both directions of time, fixed and adaptive steps, all policies, equal times."""
+    f, z0, theta, rng = random_problem(shape, 1.3, seed)
+    ts = 0.2 + 1.4 * np.array(sorted([0, *inner, 1]))
+    method, controller, step, rtol = how
+    solution = solve(f, z0, ts[::-1] if backward else ts, theta, method=method, controller=controller, step=step, rtol=rtol)
+    agrees_with_the_replay(f, solution, rng.standard_normal(solution.zs.shape))
+
+
+@pytest.mark.parametrize("controller", ["scipy", "torchdiffeq", "jax", "diffrax"])
+@pytest.mark.parametrize("way", [1, -1])
+def test_outputs_at_the_nodes_themselves(controller, way):
+    """A ts that is exactly an inner node of the grid is the end of the step before it; policies that run over the end stop nowhere."""
+    f, z0, theta, rng = random_problem((2,), 0.9, 3)
+    first = solve(f, z0, [0, way * 2.0], theta, rtol=1e-4, controller=controller)
+    ts = [0, *first.t[2:4], way * 2.0]
+    solution = solve(f, z0, ts, theta, rtol=1e-4, controller=controller)
+    assert set(ts[:3]) <= set(solution.t) and (solution.t[-1] == way * 2) == (controller in ("scipy", "diffrax"))
+    agrees_with_the_replay(f, solution, rng.standard_normal((4, 2)))
+
+
+@pytest.mark.parametrize("controller", ["torchdiffeq", "jax"])
+def test_one_step_that_runs_far_over_the_end(controller):
+    """All outputs inside the first step, before, between and after none."""
+    f, z0, theta, rng = random_problem((2,), 1.1, 5)
+    solution = solve(f, z0, [0.3, 0.3, 0.301, 0.302, 0.303], theta, rtol=1e-2, atol=1.0, controller=controller)
+    assert len(solution.path) == 1 and solution.t[-1] > 0.303
+    agrees_with_the_replay(f, solution, rng.standard_normal((5, 2)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", [1, -1])
+def test_one_step_of_every_method(method, way):
+    """One step, ends only: h is the difference of the two times, so dL/dts[0] has the step's length in it."""
+    f, z0, theta, rng = random_problem((3,), 1.7, 1)
+    solution = solve(f, z0, [0.4, 0.4 + 0.5 * way], theta, method=method, step=0.5)
+    assert len(solution.path) == 1
+    agrees_with_the_replay(f, solution, rng.standard_normal((2, 3)), 1e-12)
+
+
+def test_inner_fixed_nodes_stay_where_they_are():
+    """The derivative by an inner ts is the slope there, g f: the grid of fixed steps is not moved with it."""
+    f, z0, theta, _ = random_problem((2,), 1.7, 1)
+    solution = solve(f, z0, [0, 0.5, 1.3], theta, method="rk4", step=0.25)
+    g = np.array([[0.0, 0], [1, -2], [0, 0]])
+    got = adjoint(f, solution, g, mode="discrete")
+    np.testing.assert_allclose(got.ts[1:], [g[1] @ f(solution.zs[1], 0.5, theta), 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("depth", [1, 6])
+def test_a_weight_tied_residual_network(depth):
+    """z_{l+1} = z_l + f(z_l, l, theta) is Euler with h = 1 (13.6): the discrete gradient is the one through the loop, to rounding."""
+    f, z0, theta, rng = random_problem((2, 3), 0.9, 2)
+    g = rng.standard_normal((depth + 1, 2, 3))
+
+    def loss(pair):
+        z, theta = pair
+        L = np.sum(g[0] * z)
+        for layer in range(depth):
+            z = z + f(z, float(layer), theta)
+            L = L + np.sum(g[layer + 1] * z)
+        return L
+
+    solution = solve(f, z0, np.arange(depth + 1), theta, method="euler", step=1.0)
+    assert solution.stats.accepted == depth
+    z0_bar, theta_bar = grad(loss)((z0, theta))
+    got = adjoint(f, solution, g, mode="discrete")
+    np.testing.assert_allclose(got.z0, z0_bar, rtol=1e-13, atol=1e-14)
+    for name in theta:
+        np.testing.assert_allclose(got.theta[name], theta_bar[name], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("h", [0.5, 0.1])
+def test_other_modes_differ_from_it_by_the_order_of_the_method(h):
+    """Not the gradient of what was computed: backsolve and interpolated miss it by O(h) under Euler, and forward is Euler's own derivative."""
+    f, z0, theta, rng = random_problem((2,), 1.3, 7)
+    g = rng.standard_normal((2, 2))
+    solution = solve(f, z0, [0, 1], theta, method="euler", step=h)
+    exact, *others = (ravel(adjoint(f, solution, g, mode=mode).theta)[0] for mode in ("discrete", "forward", "backsolve", "interpolated"))
+    np.testing.assert_allclose(others[0], exact, rtol=1e-12)
+    for other in others[1:]:
+        assert 0.01 * h < np.abs(other - exact).max() / np.abs(exact).max() < 3 * h
+
+
+def test_pulls_back_no_stage_that_nothing_depends_on():
+    """g = 0 everywhere: no pullback at all; euler's last stage, the slope at the end, only where an output is interpolated."""
+    f, z0, theta, _ = random_problem((2,), 1.3, 7)
+    solution = solve(f, z0, [0, 0.4, 1], theta, method="euler", step=0.2)
+    zero, one = np.zeros((3, 2)), np.array([[0, 0], [0, 0], [1.0, 1]])
+    assert adjoint(f, solution, zero, mode="discrete").stats.nvjp == 0
+    assert adjoint(f, solution, one, mode="discrete").stats == (0, 5, 5, 0)
+    assert adjoint(f, solution, one[::-1], mode="discrete").stats.nvjp == 0
+    assert adjoint(f, solution, one[[0, 2, 1]], mode="discrete").stats.nvjp <= 3
+
+
+def test_gradient_is_linear_in_zs_bar_and_the_solution_stays_as_it_was():
+    """Bit-equal on a second call; nothing in the solution changes but the slope at the end that completes its interpolant."""
+    f, z0, theta, rng = random_problem((2,), 1.3, 8)
+    g, other = rng.standard_normal((2, 3, 2))
+    solution = solve(f, z0, [0, 0.4, 1], theta, method="rk4", step=0.3)
+    zs, path = solution.zs.copy(), [(step.y.copy(), step.y_new.copy()) for step in solution.path]
+    a, b, both, again = (adjoint(f, solution, bar, mode="discrete") for bar in (g, other, 2 * g - other, g))
+    assert np.array_equal(a.z0, again.z0) and np.array_equal(a.ts, again.ts) and np.array_equal(a.theta["W1"], again.theta["W1"])
+    np.testing.assert_allclose(both.z0, 2 * a.z0 - b.z0, rtol=1e-12)
+    np.testing.assert_allclose(both.ts, 2 * a.ts - b.ts, rtol=1e-11)
+    assert np.array_equal(solution.zs, zs)
+    assert all(np.array_equal(step.y, y) and np.array_equal(step.y_new, y_new) for step, (y, y_new) in zip(solution.path, path))
+
+
+def test_float32_equals_float64_on_the_same_steps():
+    """With fixed steps both walk the same grid; float32 stays float32 in every stage."""
+    f, z0, theta, rng = random_problem((2,), 1.3, 9)
+    low = {k: v.astype(np.float32) for k, v in theta.items()}
+    g = rng.standard_normal((4, 2))
+    for method in ("euler", "bosh3", "dopri5"):
+        wide, narrow = (adjoint(f, solve(f, z, [0, 0.33, 0.5, 1.1], p, method=method, step=0.2), g, mode="discrete")
+                        for z, p in ((z0, theta), (z0.astype(np.float32), low)))
+        assert narrow.z0.dtype == narrow.theta["W1"].dtype == np.float32
+        np.testing.assert_allclose(narrow.z0, wide.z0, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(narrow.ts, wide.ts, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(narrow.theta["W2"], wide.theta["W2"], rtol=1e-4, atol=1e-5)
