@@ -28,18 +28,10 @@ import numpy as np
 from ..autodiff import Tensor
 from .controller import rms
 from .discrete import discrete
-from .linearise import LinearisedField, Tree
-from .solve import (
-    Log,
-    Options,
-    Solution,
-    SolverError,
-    Stats,
-    adaptive_steps,
-    check_options,
-    fixed_steps,
-    interpolate,
-)
+from .linearise import LinearisedField
+from .problem import Options, Tree, check_options
+from .solve import Solution, Stats
+from .steps import Log, SolverError, adaptive_steps, fixed_steps, interpolate
 from .variational import variational
 
 MODES = ("backsolve", "interpolated", "discrete", "forward")

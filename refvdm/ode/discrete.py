@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from .linearise import LinearisedField
-from .solve import Solution, Step
+from .solve import Solution
+from .steps import Step
 from .tableau import Weights
 
 

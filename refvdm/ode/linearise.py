@@ -2,15 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ..autodiff import tree_map, vjp
 from ..autodiff.tree import is_float, leaves
-from .solve import Field
+from .problem import Field, Tree
 
-Tree = Any
 Pull = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]
 
 

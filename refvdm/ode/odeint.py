@@ -9,7 +9,7 @@ import numpy as np
 from ..autodiff import Tensor, defvjp, ravel
 from ..autodiff.tree import is_float, leaves
 from .adjoint import MODES, adjoint
-from .linearise import Tree
+from .problem import Tree
 from .solve import Solution, solve
 
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..autodiff.tree import is_float, leaves
 from .adjoint import MODES, Adjoint, ReconstructionWarning, adjoint, backward
-from .linearise import LinearisedField, Tree
-from .solve import SolverError, Stats, solve
+from .linearise import LinearisedField
+from .problem import Tree
+from .solve import Stats, solve
+from .steps import SolverError
 
 # the parts of a mode's error, in the order in which the computation makes them
 PARTS = ("forward solve", "adjoint quadrature", "reconstruction")
@@ -36,8 +38,9 @@ class GradientReport(NamedTuple):
 
     def __str__(self) -> str:
         columns = "".join(f"{part:>20}" for part in PARTS)
-        lines = [f"{self.problem}; norm of the exact gradient {_norm(_flat(self.exact)):.4g} (variational equation, rtol "
-                 f"{self.tolerance:.0e})", "errors relative to it:",
+        size = _norm(_flat(self.exact))
+        lines = [self.problem,
+                 f"norm of the exact gradient {size:.4g} (variational equation, rtol {self.tolerance:.0e}); errors relative to it:",
                  f"{'mode':<14}{'total':>10}{columns}{'nfev':>8}{'nvjp':>8}{'steps':>7}"]
         for mode, row in self.modes.items():
             if row.failure:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from .linearise import LinearisedField
-from .solve import Options, Solution, solve_field
+from .problem import Options
+from .solve import Solution, solve_field
 
 
 class _Variation:

@@ -1,0 +1,194 @@
+"""Walking: one Runge-Kutta step, and the two ways to choose its length, as generators of accepted steps.
+
+The state is one vector (n,), and a right-hand side is called as rhs(t, y, out): it writes dy/dt into `out`. `solve` walks with these
+from ts[0] on, the modes of `adjoint` walk back with them over states of their own.
+"""
+from __future__ import annotations
+
+import itertools
+import math
+from array import array
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .controller import CONTROLLERS
+from .problem import Options
+from .tableau import Weights
+
+RightHandSide = Callable[[float, np.ndarray, np.ndarray], None]
+
+
+class SolverError(ArithmeticError):
+    """The integration stopped early.
+
+    .reason "not finite", "step too small" or "too many steps"; .t the time it had reached; .solution the Solution as far as
+    it got, whose ts and zs end with the last output before .t (None when it was not `solve` that failed).
+    """
+
+    def __init__(self, reason: str, t: float, message: str):
+        super().__init__(message)
+        self.reason, self.t, self.solution = reason, t, None
+
+    def __reduce__(self):
+        return type(self), (self.reason, self.t, str(self))
+
+
+class StepRecord(NamedTuple):
+    """One attempted step: where it started, its signed length, its error ratio (nan for fixed steps: they have none), its fate."""
+
+    t: float
+    h: float
+    error_ratio: float
+    accepted: bool
+
+
+class Step(NamedTuple):
+    """One accepted step. K (stages + 1, n) is a buffer: the next step overwrites it."""
+
+    t: float
+    h: float
+    y: np.ndarray
+    t_new: float
+    y_new: np.ndarray
+    K: np.ndarray
+
+
+class Stages:
+    """The buffer K of one integration, with what a step needs of it and of the tableau laid out once."""
+
+    def __init__(self, weights: Weights, n: int, dtype: np.dtype):
+        s = len(weights.b)
+        self.K = np.full((s + 1, n), np.nan, dtype)
+        self.first, self.last, self.T = self.K[0], self.K[-1], self.K.T
+        # for i = 2..s: the row of k_i, the stages before it as columns, a_i, c_i
+        self.inner = [(self.K[i], self.K[:i].T, weights.A[i], weights.c[i]) for i in range(1, s)]
+        self.all, self.b = self.K[:s].T, weights.b
+
+
+def rk_step(f: RightHandSide, t: float, y: np.ndarray, h: float, stages: Stages) -> np.ndarray:
+    """y_new (13.6 for Euler's method with h = 1). stages.first holds f(t, y); the others up to k_s are filled."""
+    # k_i = f(t + c_i h, y + h sum_{j<i} a_ij k_j); the operations in SciPy's order, so that every bit is SciPy's
+    for k_i, before, a, c in stages.inner:
+        y_i = before.dot(a)
+        y_i *= h
+        y_i += y
+        f(t + c * h, y_i, k_i)
+    # y_new = y + h sum_i b_i k_i
+    y_new = stages.all.dot(stages.b)
+    y_new *= h
+    y_new += y
+    return y_new
+
+
+def interpolate(weights: Weights, step: Step, t: float) -> np.ndarray:
+    """y(t) = y + h sum_i b_i(x) k_i with x = (t - step.t)/h, the polynomial of tableau.py."""
+    if t == step.t_new:
+        return step.y_new
+    x = (t - step.t) / step.h
+    return step.y + step.h * np.dot(step.K.T, weights.P @ x ** np.arange(1, weights.P.shape[1] + 1, dtype=weights.P.dtype))
+
+
+class Log:
+    """How many steps were accepted and rejected; with keep=True every attempt and every node, in 25 bytes each."""
+
+    def __init__(self, keep: bool) -> None:
+        self.keep, self.counts = keep, [0, 0]  # rejected, accepted
+        self.ends, self.h, self.error_ratio, self.accepted = array("d"), array("d"), array("d"), bytearray()
+
+    def add(self, t_new: float, h: float, error_ratio: float, accepted: bool) -> None:
+        self.counts[accepted] += 1
+        if self.keep:
+            self.h.append(h)
+            self.error_ratio.append(error_ratio)
+            self.accepted.append(accepted)
+            if accepted:
+                self.ends.append(t_new)
+
+    def records(self, t0: float) -> list[StepRecord]:
+        t, ends, records = t0, iter(self.ends), []
+        for h, error_ratio, accepted in zip(self.h, self.error_ratio, self.accepted):
+            records.append(StepRecord(t, h, error_ratio, bool(accepted)))
+            t = next(ends) if accepted else t
+        return records
+
+
+def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, options: Options, log: Log,
+                   counted: int | None = None) -> Iterator[Step]:
+    """Accepted steps from t0 until t1 is reached or passed, as the controller has it. SolverError.
+
+    `counted` restricts the error control to the first elements of the state. A step is rejected, and tried again smaller, when
+    its error is too large or anything in it is not finite.
+    """
+    if t0 == t1:
+        return
+    tableau, rtol, atol = options.tableau, options.rtol, options.atol
+    weights = tableau.weights(y0.dtype)
+    stages = Stages(weights, y0.size, y0.dtype)
+    f0, f_new = stages.first, stages.last
+    controller = CONTROLLERS[options.controller](t0, t1, tableau, counted)
+    e = controller.error_weights(weights)
+
+    f(t0, y0, f0)
+    if not np.isfinite(f0).all():
+        raise SolverError("not finite", t0, f"the right-hand side is not finite at the start, t = {t0:g}")
+
+    def probe(t, y):
+        f(t, y, f_new)
+        return f_new
+
+    h_abs = controller.first_step(probe, y0, f0, rtol, atol)
+    t, y, retry, attempts, r = t0, y0, False, 0, 0.0
+    while controller.direction * (t1 - t) > 0:
+        t_new, h = controller.next_step(t, h_abs, retry)
+        if t_new == t:
+            if not math.isfinite(r):
+                raise SolverError("not finite", t, f"the right-hand side or the solution is not finite beyond t = {t:g}, however "
+                                                   f"small the step: it may blow up there, or leave the domain of f")
+            raise SolverError("step too small", t, f"the step size fell below the spacing of floating point numbers at t = {t:g} "
+                                                   f"(rtol {rtol:g}, atol {atol:g}): the solution may blow up there, or be too stiff")
+        if attempts == options.max_steps:
+            raise SolverError("too many steps", t, f"max_steps = {options.max_steps} attempted steps ended at t = {t:g}, before {t1:g}")
+        y_new = rk_step(f, t, y, h, stages)
+        f(t + h, y_new, f_new)
+        # an infinite y_new would divide its own error away
+        r = controller.error_ratio(stages.T.dot(e) * h, y, y_new, rtol, atol) if _finite(y_new) else math.nan
+        accepted = controller.accepts(r)
+        log.add(t_new, h, r, accepted)
+        h_abs = abs(h) * controller.factor(r, accepted, retry)
+        if accepted:
+            yield Step(t, h, y, t_new, y_new, stages.K)
+            t, y = t_new, y_new
+            f0[:] = f_new
+        retry = not accepted
+        attempts += 1
+
+
+def fixed_grid(ts: list[float], step: float) -> Iterator[tuple[float, float, float]]:
+    """t, h, t_new of every step: each [ts[i], ts[i+1]] in ceil(length / step) equal ones."""
+    for start, end in itertools.pairwise(ts):
+        n = math.ceil(abs(end - start) / step - 1e-9)  # 1.1/0.1 is 11.000000000000002
+        for j in range(n):
+            h = (end - start) / n
+            yield start + j * h, h, end if j == n - 1 else start + (j + 1) * h
+
+
+def fixed_steps(f: RightHandSide, ts: list[float], y0: np.ndarray, options: Options, log: Log) -> Iterator[Step]:
+    """The steps of `fixed_grid`. The last stage of K, the slope at the end, stays empty. SolverError."""
+    stages, y = Stages(options.tableau.weights(y0.dtype), y0.size, y0.dtype), y0
+    for attempts, (t, h, t_new) in enumerate(fixed_grid(ts, options.step)):
+        if attempts == options.max_steps:
+            raise SolverError("too many steps", t, f"max_steps = {options.max_steps} steps ended at t = {t:g}, before {ts[-1]:g}")
+        f(t, y, stages.first)
+        y_new = rk_step(f, t, y, h, stages)
+        if not _finite(y_new):
+            raise SolverError("not finite", t, f"the step from t = {t:g} to {t_new:g} gives values that are not finite: "
+                                               f"the solution blows up, or the step is too long for it")
+        log.add(t_new, h, math.nan, True)
+        yield Step(t, h, y, t_new, y_new, stages.K)
+        y = y_new
+
+
+def _finite(y: np.ndarray) -> bool:
+    return bool(y.dot(y) < math.inf or np.isfinite(y).all())
