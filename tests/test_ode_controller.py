@@ -78,12 +78,19 @@ numbers = st.floats(-2, 2, allow_subnormal=False)
 
 
 @given(st.lists(numbers, min_size=9, max_size=9), st.lists(numbers, min_size=3, max_size=3), numbers,
-       st.floats(0.01, 6, allow_subnormal=False), st.sampled_from([-1, 1]), st.floats(-9, -1, allow_subnormal=False), st.sampled_from(list(THEIR_NAMES)))
+       st.floats(0.01, 6, allow_subnormal=False), st.sampled_from([-1, 1]),
+       st.floats(-9, -1, allow_subnormal=False), st.sampled_from(list(THEIR_NAMES)))
 def test_scipys_steps_on_random_problems(entries, z0, t0, length, sign, exponent, method):
     """The same for z' = tanh(z W) + cos(3t) z with random W, z0, times, tolerance and direction."""
     W, rtol = np.array(entries).reshape(3, 3), 10 ** (exponent / (2 if method == "bosh3" else 1))
     assert_steps_are_scipys(lambda z, t, theta: np.tanh(z @ W) + np.cos(3 * t) * z, np.array(z0), t0, t0 + sign * length,
                             method, rtol, rtol / 50)
+
+
+@pytest.mark.parametrize("method", THEIR_NAMES)
+def test_scipys_steps_where_norms_survive_only_as_infinities(method):
+    """A slope whose scaled square overflows makes the first step 0, which SciPy raises to the smallest one: the same steps."""
+    assert_steps_are_scipys(lambda z, t, theta: np.array([0.0, 1e170]), np.array([1.0, 1.0]), 0, 1, method, 1e-6, 1e-9)
 
 
 COUNTS = [  # accepted, rejected at rtol 1e-3 and 1e-6, as the libraries themselves count them
@@ -111,8 +118,10 @@ def test_counts_of_each_library(problem, controller, coarse, fine):
 
 
 def test_registry():
-    """Each policy under its library's name."""
+    """Each policy under its library's name; the class they share has no bounds of its own."""
     assert CONTROLLERS == {"scipy": Scipy, "torchdiffeq": Torchdiffeq, "jax": Jax, "diffrax": Diffrax}
+    with pytest.raises(NotImplementedError):
+        Controller(0.0, 1.0, DOPRI5).factor(0.5, True, False)
 
 
 def test_norms():
@@ -215,6 +224,7 @@ def test_next_step_of_diffrax(sign):
     policy = Diffrax(0.0, sign * 3.0, DOPRI5)
     ulp = np.spacing(2.5)
     assert policy.near_the_end == sign * (3 - 100 * ulp)
+    assert Diffrax(-sign * 3.0, -sign * 1.5, DOPRI5).near_the_end == -sign * (1.5 + 100 * np.spacing(1.5))
     assert policy.next_step(sign * 1.0, 0.5, False) == (sign * 1.5, sign * 0.5)
     assert policy.next_step(sign * 1.0, 0.5, True) == (sign * 1.5, sign * 0.5)
     assert policy.next_step(sign * 1.0, 5.0, False) == (sign * 3.0, sign * 2.0)
@@ -273,9 +283,9 @@ def test_branches_of_the_first_step(cls):
     assert look(lambda t, y: [1e-5], [1.0], t1=1e9)[1] == 0.01 / 1e-5  # just not
     assert look(lambda t, y: [0.0], [1.0]) == (1e-6, 1e-6)  # nothing moves: max(1e-6, h0/1000)
     assert look(lambda t, y: [1e-15], [1.0]) == (1e-6, 1e-6)
-    assert look(lambda t, y: [2e-15], [1.0]) == (100 * 1e-6, 1e-6)  # (0.01/2e-15)^(1/5) is longer than 100 h0
-    assert look(lambda t, y: [1e-15 + 1e-20 * (t > 0)], [1.0]) == (1e-6, 1e-6)  # d2 = 1e-14: but lost in the sum
-    assert look(lambda t, y: [0.0 if t == 0 else 1e-20], [1.0]) == (100 * 1e-6, 1e-6)  # d2 = 1e-14
+    assert look(lambda t, y: [1.5e-15], [1.0]) == (100 * 1e-6, 1e-6)  # (0.01/1.5e-15)^(1/5) is longer than 100 h0
+    assert look(lambda t, y: [0.0 if t == 0 else 1.5e-21], [1.0]) == (100 * 1e-6, 1e-6)  # d2 = 1.5e-15
+    assert look(lambda t, y: [0.0 if t == 0 else 0.9e-21], [1.0]) == (1e-6, 1e-6)
     h, t = look(lambda t, y: [math.nan if t else 4.0], [1.0])  # d2 = nan: d1 decides
     assert t == 0.0025 and math.isclose(h, min(0.25, (0.01 / 4) ** 0.2), rel_tol=1e-12)
 
@@ -324,7 +334,8 @@ def test_torchdiffeq_counts_the_same():
                                       ("van der pol", "dopri5", 1e-4, [0.0, 3.0])):
         f, z0, _, _ = PROBLEMS[problem]
         field = Counting(f)
-        zs = torchdiffeq.odeint(field, torch.from_numpy(z0), torch.tensor(ts, dtype=torch.float64), rtol=rtol, atol=rtol / 100, method=method)
+        times = torch.tensor(ts, dtype=torch.float64)
+        zs = torchdiffeq.odeint(field, torch.from_numpy(z0), times, rtol=rtol, atol=rtol / 100, method=method)
         ours = solve(f, z0, ts, method=method, rtol=rtol, atol=rtol / 100, controller="torchdiffeq")
         assert [ours.stats.accepted, ours.stats.rejected] == field.counts
         if method == "dopri5":  # for bosh3 it interpolates otherwise
