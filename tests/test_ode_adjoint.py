@@ -60,7 +60,7 @@ def test_a_linear_field_by_the_matrix_exponential(mode, start, end):
 @pytest.mark.parametrize(("start", "end"), [(0.3, 2.0), (2.0, 0.3)])
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
 def test_z_prime_is_theta_cos_t_z(mode, start, end, shape):
-    """z(T1) = z0 e^(theta S): dL/dz0 = v e^(theta S), dL/dtheta = v z(T1) S, dL/dT1 = v theta cos(T1) z(T1), dL/dT0 = -v theta cos(T0) z(T1)."""
+    """z(T1) = z0 e^(theta S): dL/dz0 = v e^(theta S), dL/dtheta = v z(T1) S, dL/dT1 = v f(z(T1), T1), dL/dT0 = -v theta cos(T0) z(T1)."""
     rng, theta, S = np.random.default_rng(0), 0.8, np.sin(end) - np.sin(start)
     z0, v = rng.standard_normal(shape) + 2, rng.standard_normal(shape)
     def f(z, t, theta):
@@ -304,7 +304,8 @@ def test_all_times_equal(mode, n, t):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("options", [{"controller": c} | TIGHT for c in ("scipy", "torchdiffeq", "jax", "diffrax")] + [
     {"method": "bosh3", "rtol": 1e-7}, {"method": "bosh3", "controller": "jax", "rtol": 1e-7},
-    {"method": "euler", "step": 4e-3}, {"method": "rk4", "step": 0.02}, {"method": "bosh3", "step": 0.01}, {"method": "dopri5", "step": 0.04}])
+    {"method": "euler", "step": 4e-3}, {"method": "rk4", "step": 0.02}, {"method": "bosh3", "step": 0.01},
+    {"method": "dopri5", "step": 0.04}])
 def test_every_method_and_policy(mode, options):
     """All agree with the closed form, as precisely as the method is: Euler's error is O(h)."""
     def f(z, t, theta):
@@ -323,11 +324,11 @@ def test_the_way_back_may_have_options_of_its_own():
     solution, g = solve(bent, Z0, [0.2, 1.1, 1.9], THETA, rtol=1e-3), np.random.default_rng(9).standard_normal((3, 2))
     for mode in ("backsolve", "interpolated", "forward"):
         plain = adjoint(bent, solution, g, mode=mode).stats
-        assert adjoint(bent, solution, g, mode=mode, rtol=1e-6, atol=1e-9).stats.accepted > 2 * plain.accepted
+        assert adjoint(bent, solution, g, mode=mode, rtol=1e-8, atol=1e-11).stats.accepted > 2 * plain.accepted
         assert adjoint(bent, solution, g, mode=mode, atol=1.0).stats.accepted < plain.accepted
         assert adjoint(bent, solution, g, mode=mode, method="bosh3").stats.accepted > plain.accepted
         assert adjoint(bent, solution, g, mode=mode, method="rk4", step=0.1).stats.accepted == 17
-        assert adjoint(bent, solution, g, mode=mode, controller="torchdiffeq").stats != plain
+        assert adjoint(bent, solution, g, mode=mode, controller="diffrax").stats != plain
         with pytest.raises(SolverError, match="max_steps = 2"):
             adjoint(bent, solution, g, mode=mode, max_steps=2)
     assert adjoint(bent, solution, g).mode == "backsolve"

@@ -1,4 +1,4 @@
-"""The mode "discrete" is the exact gradient of what the solver computed, on its frozen grid: against a solver written again, by complex step."""
+"""The mode "discrete" is the exact gradient of what the solver computed, on its frozen grid: against a solver written again."""
 import numpy as np
 import pytest
 from hypothesis import example, given

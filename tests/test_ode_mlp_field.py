@@ -166,3 +166,12 @@ def test_defaults_and_the_errors_of_the_net():
         MLPField((2, 3, 2), "swish")
     with pytest.raises(ValueError, match="positive integers"):
         MLPField((2, 0, 2))
+
+
+@pytest.mark.parametrize("more", [{"n": 3}, {"scale": 0.5}])
+def test_theta_may_hold_more_than_the_weights(more):
+    """What the net does not use changes nothing: None for an integer, 0 for a float, as through the engine."""
+    field, theta, z, _, _ = problem((2, 3, 2), "tanh", True, (2,))
+    plain, got = (adjoint(field, solve(field, z, [0, 1], p), np.ones((2, 2))) for p in (theta, theta | more))
+    np.testing.assert_allclose(got.z0, plain.z0, rtol=1e-3)
+    assert got.theta.get("n") is None and got.theta.get("scale", 0) == 0

@@ -36,7 +36,8 @@ def test_check_vjp_in_z0_ts_and_theta(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("options", [{"rtol": 1e-5}, {"method": "bosh3", "controller": "jax", "rtol": 1e-3}, {"method": "rk4", "step": 0.2}])
+@pytest.mark.parametrize("options", [
+    {"rtol": 1e-5}, {"method": "bosh3", "controller": "jax", "rtol": 1e-3}, {"method": "rk4", "step": 0.2}])
 def test_is_adjoint(mode, options):
     """Value and pullback have the bits of solve and adjoint; a second pullback too; outside a gradient it is solve's zs."""
     g, solution = np.random.default_rng(0).standard_normal((3, 2)), solve(bent, Z0, TS, THETA, **options)
@@ -168,10 +169,13 @@ def test_options_of_the_backward_pass_alone():
 
 def test_backsolve_keeps_no_path():
     """Between value and pullback it holds zs alone; "discrete" holds every step."""
+    def field(z, t, theta):
+        return -z * np.cos(t)
+
     def held(mode):
         tracemalloc.start()
         try:
-            kept = vjp(lambda z0: odeint(lambda z, t, _: -z * np.cos(t), z0, [0, 1], gradient=mode, method="euler", step=0.01), np.ones(2000))
+            kept = vjp(lambda z0: odeint(field, z0, [0, 1], gradient=mode, method="euler", step=0.01), np.ones(2000))
             return tracemalloc.get_traced_memory()[0] * bool(kept)
         finally:
             tracemalloc.stop()
@@ -213,9 +217,10 @@ def test_a_field_may_take_gradients_of_its_own():
 
 def test_bad_cotangents():
     solution, good = solve(bent, Z0, TS, THETA), np.ones((3, 2))
-    for bad, message in ((good[:2], r"shape of solution.zs, \(3, 2\), got \(2, 2\)"), (good.ravel(), "got (6,)"), (good * np.nan, "finite real"),
-                         (good * np.inf, "finite real"), (good * 1j, "dtype complex128"), (good > 0, "dtype bool"), (good.astype(object), "dtype object")):
-        with pytest.raises(ValueError, match=message if "\\" in message else re.escape(message)):
+    for bad, message in ((good[:2], "shape of solution.zs, (3, 2), got (2, 2)"), (good.ravel(), "got (6,)"), (good * np.nan, "finite real"),
+                         (good * np.inf, "finite real"), (good * 1j, "dtype complex128"), (good > 0, "dtype bool"),
+                         (good.astype(object), "dtype object")):
+        with pytest.raises(ValueError, match=re.escape(message)):
             adjoint(bent, solution, bad)
     with pytest.raises(TypeError, match="zs_bar is a Tensor; inside vjp or grad use refvdm.ode.odeint"):
         grad(lambda g: np.sum(adjoint(bent, solution, g).z0))(good)
@@ -234,7 +239,7 @@ def test_bad_modes_and_options():
     for mode in ("backsolve", "forward"):
         same(adjoint(bent, thin, g, mode=mode).z0, adjoint(bent, solution, g, mode=mode).z0)
     for override in ({"rtol": 1e-3}, {"atol": 1e-3}, {"method": "rk4"}, {"step": 0.1}, {"controller": "jax"}, {"max_steps": 10}):
-        with pytest.raises(ValueError, match=f"mode 'discrete' walks back over the solution's own steps and takes no {next(iter(override))}"):
+        with pytest.raises(ValueError, match=f"mode 'discrete' walks back .* own steps and takes no {next(iter(override))}"):
             adjoint(bent, solution, g, mode="discrete", **override)
     for mode in ("discrete", "forward"):
         with pytest.raises(ValueError, match=f"seminorm is an option of mode 'backsolve' and 'interpolated', got mode '{mode}'"):

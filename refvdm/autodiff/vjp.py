@@ -202,7 +202,7 @@ class _Cotangents:
             return None
         x_bar = self.sums.get(leaf.index)
         if x_bar is None:
-            return np.zeros_like(leaf.value)
+            return np.zeros(leaf.value.shape, leaf.value.dtype)  # untouched pages when it is large: zeros_like would write them
         if leaf.index in self.owned:
             return x_bar.astype(leaf.dtype, copy=False)  # a sum is of the machine's byte order
         return np.array(x_bar, order="C")
