@@ -143,13 +143,6 @@ def test_linearised_field_counts_and_pulls_alike():
         assert linear.nfev == 1 and z.flags.writeable
 
 
-def test_theta_with_python_floats_goes_through_the_net():
-    """A leaf that is no array is the net's affair, as a Tensor is: here a scalar bias is refused by `linear`."""
-    field, theta, z, t, _ = problem((2, 2), "tanh", True, (2,))
-    with pytest.raises(ValueError, match="linear: "):
-        field(z, t, theta | {"b1": 0.5})
-
-
 @pytest.mark.parametrize("sizes", [(2, 3), (2,), (), (3, 4, 2)])
 def test_sizes_begin_and_end_with_the_state(sizes):
     with pytest.raises(ValueError, match="MLPField: sizes must begin and end with the size of the state"):

@@ -264,6 +264,12 @@ def test_max_steps_is_a_positive_integer(value):
     refused(ValueError, re.escape(f"solve: max_steps must be a positive integer, got {value!r}"), max_steps=value)
 
 
+def test_defaults():
+    """What solve does when nothing is said."""
+    options = solve(decay, Z0, TS).options._asdict()
+    assert options == {"method": "dopri5", "rtol": 1e-6, "atol": 1e-9, "controller": "scipy", "step": None, "max_steps": 10_000}
+
+
 def test_numpy_numbers_are_numbers():
     """Options given as NumPy scalars or integers are as good, and are kept as floats."""
     plain = solve(decay, Z0, TS, rtol=0.5, atol=1.0, max_steps=50)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..autodiff import Tensor
 from ..autodiff.rules import ACTIVATIONS
+from ..autodiff.tree import is_float
 from ..nn import MLP
 
 
@@ -27,44 +29,36 @@ class MLPField:
         return self.net.init(rng, dtype)
 
     def __call__(self, z: Any, t: Any, theta: dict) -> Any:
-        if type(z) is np.ndarray and all(type(leaf) is np.ndarray for leaf in theta.values()):
+        if type(z) is np.ndarray and not any(type(leaf) is Tensor for leaf in (t, *theta.values())):
             return self._up(z, t, theta)[-1][0].reshape(z.shape)
-        if self.time:
-            z = np.concatenate([z, np.broadcast_to(t, (*z.shape[:-1], 1))], axis=-1)
-        return self.net(theta, z)
+        return self.net(theta, np.concatenate([z, np.broadcast_to(t, (*z.shape[:-1], 1))], axis=-1) if self.time else z)
 
     def vjp(self, z: np.ndarray, t: np.ndarray, theta: dict, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """f, a df/dz, a df/dtheta (P,) in ravel order, a df/dt."""
         backward, n = ACTIVATIONS[self.net.activation][1], z.shape[-1]
         x = self._up(z, t, theta)
-        theta_bar, start, bars = np.empty(sum(leaf.size for leaf in theta.values()), z.dtype), 0, {}
-        for name, leaf in theta.items():
-            bars[name] = theta_bar[start : start + leaf.size].reshape(leaf.shape)
-            start += leaf.size
-        t_bar = np.zeros((), z.dtype)
+        sizes = {name: np.size(leaf) for name, leaf in theta.items() if is_float(leaf)}
+        theta_bar, start, bars = np.zeros(sum(sizes.values()), z.dtype), 0, {}
+        for name, size in sizes.items():
+            bars[name] = theta_bar[start : start + size].reshape(np.shape(theta[name]))
+            start += size
         s = a.reshape(-1, n)  # dL/d(x_{l-1} W_l + b_l), from the last layer down
         for layer in range(len(x) - 1, 0, -1):
-            W, W_bar, b_bar = theta[f"W{layer}"], bars[f"W{layer}"], bars[f"b{layer}"]
-            np.add.reduce(s, axis=0, out=b_bar)
-            if layer == 1 and self.time:
-                t_bar = b_bar @ W[n]
-                np.multiply(t, b_bar, out=W_bar[n])
-                W, W_bar = W[:n], W_bar[:n]
-            np.matmul(x[layer - 1][0].T, s, out=W_bar)
-            s = s @ W.T
+            np.add.reduce(s, axis=0, out=bars[f"b{layer}"])
+            np.matmul(x[layer - 1][0].T, s, out=bars[f"W{layer}"])
+            s = s @ theta[f"W{layer}"].T
             if layer > 1:
                 s = backward(s, *x[layer - 1])
-        return x[-1][0].reshape(z.shape), s.reshape(z.shape), theta_bar, t_bar
+        t_bar = s[:, n].sum() if self.time else np.zeros((), z.dtype)
+        return x[-1][0].reshape(z.shape), s[:, :n].reshape(z.shape), theta_bar, t_bar
 
     def _up(self, z: np.ndarray, t: np.ndarray, theta: dict) -> list[tuple]:
-        """x_0 = z and x_l = activation(x_{l-1} W_l + b_l), the last layer linear, each with what its pull needs."""
-        forward, n, last = ACTIVATIONS[self.net.activation][0], z.shape[-1], len(self.net.sizes) - 1
-        x = [(z.reshape(-1, n), None)]
+        """x_0 = z, or [z, t], and x_l = activation(x_{l-1} W_l + b_l), the last layer linear; each with what its pull needs."""
+        forward, last = ACTIVATIONS[self.net.activation][0], len(self.net.sizes) - 1
+        rows = z.reshape(-1, z.shape[-1])
+        x = [(np.concatenate([rows, np.full((len(rows), 1), t, z.dtype)], axis=1) if self.time else rows, None)]
         for layer in range(1, last + 1):
-            W, b = theta[f"W{layer}"], theta[f"b{layer}"]
-            if layer == 1 and self.time:
-                W, b = W[:n], b + t * W[n]
-            y = x[-1][0] @ W
-            y += b
+            y = x[-1][0] @ theta[f"W{layer}"]
+            y += theta[f"b{layer}"]
             x.append(forward(y) if layer < last else (y, None))
         return x

@@ -78,7 +78,7 @@ class Solution:
         if times.ndim > 1 or not np.all((times >= low) & (times <= high)):
             raise ValueError(f"solution(t): t must be a time or a vector of times between {low} and {high}, got {t!r}")
         values = [self.interpolate(time) for time in times.ravel().tolist()]
-        return np.array(values, self.z0.dtype).reshape(*times.shape, *self.z0.shape)
+        return np.array(values, self.z0.dtype).reshape((*times.shape, *self.z0.shape))
 
     def interpolate(self, t: float) -> np.ndarray:
         """z(t) flat (n,); before the first step and after the last one their polynomials go on."""
