@@ -63,11 +63,14 @@ class Controller:
         d0, d1 = norm(y), norm(f0)
         h0 = self.cap(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1)
         f1 = f(self.t0 + h0 * self.direction, y + h0 * self.direction * f0)
+        if h0 == 0:  # d1 was infinite
+            return 0.0
         d2 = norm(f1 - f0) / h0
         if d1 <= 1e-15 and d2 <= 1e-15:
             h1 = max(1e-6, h0 * 1e-3)
         else:
-            h1 = (0.01 / max(d1, d2)) ** -self.exponent  # d1 when f1 is nan: max keeps its first
+            steepest = max(d1, d2)  # d1 when d2 is nan: max keeps its first
+            h1 = (0.01 / steepest) ** -self.exponent if steepest else math.inf
         return self.cap(min(100 * h0, h1))
 
     def error_ratio(self, error: np.ndarray, y: np.ndarray, y_new: np.ndarray, rtol: float, atol: float) -> float:

@@ -142,7 +142,7 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
     t, y, retry, attempts, r = t0, y0, False, 0, 0.0
     while controller.direction * (t1 - t) > 0:
         t_new, h = controller.next_step(t, h_abs, retry)
-        if t_new == t:
+        if not abs(t_new - t) > 0:  # nan too
             if not math.isfinite(r):
                 raise SolverError("not finite", t, f"the right-hand side or the solution is not finite beyond t = {t:g}, however "
                                                    f"small the step: it may blow up there, or leave the domain of f")
@@ -168,7 +168,8 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
 def fixed_grid(ts: list[float], step: float) -> Iterator[tuple[float, float, float]]:
     """t, h, t_new of every step: each [ts[i], ts[i+1]] in ceil(length / step) equal ones."""
     for start, end in itertools.pairwise(ts):
-        n = math.ceil(abs(end - start) / step - 1e-9)  # 1.1/0.1 is 11.000000000000002
+        n = math.ceil(min(abs(end - start) / step, 1e15) - 1e-9)  # 1.1/0.1 is 11.000000000000002
+        n = max(n, int(end != start))
         for j in range(n):
             h = (end - start) / n
             yield start + j * h, h, end if j == n - 1 else start + (j + 1) * h

@@ -9,8 +9,8 @@ error estimate h sum_i e_i k_i, a sum over all s + 1. Between the ends, with x =
 
     y(t + x h) = y + h sum_i b_i(x) k_i,    b_i(x) = sum_m P[i, m] x^(m+1)
 
-Names differ between libraries: torchdiffeq's "rk4" is the 3/8 rule, here "rk4_38"; its "midpoint" and "bosh3" are these;
-SciPy's RK23 is bosh3 and its RK45 dopri5. What others call "rk2" is midpoint or heun.
+Names differ between libraries: torchdiffeq's "rk4" is the 3/8 rule, here "rk4_38"; its "midpoint" is this one, its "bosh3" takes
+these steps and interpolates otherwise; SciPy's RK23 is bosh3 and its RK45 dopri5. What others call "rk2" is midpoint or heun.
 """
 from __future__ import annotations
 
