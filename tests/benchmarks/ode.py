@@ -48,18 +48,20 @@ def report(times, ours, per=1):
         print(f"  {name:<24}{statistics.median(seconds) / per * 1e6:>10.1f} us{ratio}")
 
 
-def step(n_rounds):
-    for n in (2, 100):
-        y0 = np.ones(n)
-        options = {"rtol": 1e-8, "atol": 1e-8}
-        taken = solve(lambda z, t, theta: -z * np.cos(t), y0, [0, 10], **options).stats
-        steps = taken.accepted + taken.rejected
-        print(f"one of {steps} dopri5 steps, n = {n}")
-        report(rounds({"refvdm": lambda: solve(lambda z, t, theta: -z * np.cos(t), y0, [0, 10], dense=False, **options),
-                       "refvdm, dense": lambda: solve(lambda z, t, theta: -z * np.cos(t), y0, [0, 10], **options),
-                       "scipy": lambda: solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, **options),
-                       "scipy, dense": lambda: solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, dense_output=True, **options)},
-                      n_rounds, 5), ("refvdm", "refvdm, dense"), steps)
+def field(z, t, theta):
+    return -z * np.cos(t)
+
+
+def step(n_rounds, n):
+    y0, options = np.ones(n), {"rtol": 1e-8, "atol": 1e-8}
+    taken = solve(field, y0, [0, 10], **options).stats
+    steps = taken.accepted + taken.rejected
+    print(f"one of {steps} dopri5 steps, n = {n}")
+    report(rounds({"refvdm": lambda: solve(field, y0, [0, 10], dense=False, **options),
+                   "refvdm, dense": lambda: solve(field, y0, [0, 10], **options),
+                   "scipy": lambda: solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, **options),
+                   "scipy, dense": lambda: solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, dense_output=True, **options)},
+                  n_rounds, 5), ("refvdm", "refvdm, dense"), steps)
 
 
 def problem():
@@ -136,10 +138,10 @@ def gradient(n_rounds):
     report(rounds(contestants, n_rounds, 2), ("refvdm, own vjp", "refvdm, engine's vjp"))
 
 
-def peak(run):
-    run()
+def peak(run, steps):
+    run(steps)
     tracemalloc.start()
-    run()
+    run(steps)
     bytes_ = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return bytes_
@@ -156,7 +158,7 @@ def memory():
     for name, run in (("solve(dense=False)", lambda steps: forward(steps)),
                       ("backsolve(trajectory=False)", lambda steps: adjoint(field, forward(steps), zs_bar, trajectory=False)),
                       ("odeint(gradient='backsolve')", lambda steps: odeint(field, z0, [0.0, 1.0], theta, method="rk4", step=1 / steps))):
-        few, many = peak(lambda: run(50)), peak(lambda: run(1000))
+        few, many = peak(run, 50), peak(run, 1000)
         print(f"  {name:<30}{few / 1024:>8.1f} KiB at 50 steps{many / 1024:>8.1f} KiB at 1000: {many / few:.2f}x")
 
 
@@ -165,6 +167,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=15)
     n_rounds = parser.parse_args().rounds
     warnings.simplefilter("ignore")
-    step(n_rounds)
+    step(n_rounds, 2)
+    step(n_rounds, 100)
     gradient(n_rounds)
     memory()
