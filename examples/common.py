@@ -12,7 +12,7 @@ from refvdm.fit import NonFiniteLoss
 def arguments(name, description, steps):
     """A parser with --steps, --seed, --out and --fresh."""
     parser = argparse.ArgumentParser(prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=positive, default=steps, help=f"training steps (default {steps})")
+    parser.add_argument("--steps", type=positive, default=steps, help=f"training steps (default {steps or 'depends on the data'})")
     parser.add_argument("--seed", type=natural, default=0, help="of the parameters, the data and all noise (default 0)")
     parser.add_argument("--out", type=Path, default=Path("runs") / name, help=f"folder of this run (default runs/{name}); one for each run")
     parser.add_argument("--fresh", action="store_true", help="start over; an earlier run in the folder is moved to old-1, old-2, ... in it")

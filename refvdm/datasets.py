@@ -1,10 +1,13 @@
-"""The data the examples run on."""
+"""The data the examples run on: digits, and 2-D densities whose log-likelihood is known, so that a gap to it can be told in nats."""
 from __future__ import annotations
 
 from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
+
+from .gaussian import log_normal
 
 
 class Digits(NamedTuple):
@@ -38,3 +41,40 @@ def scale_levels(x: np.ndarray, levels: int) -> np.ndarray:
     if levels < 2 or x.size and not (x.min() >= 0 and x.max() < levels):
         raise ValueError(f"scale_levels: expected values in 0..{levels - 1} with levels >= 2, got {x.min()}..{x.max()}")
     return np.linspace(-1.0, 1.0, levels)[x]
+
+
+class Ring:
+    """Eight Gaussians of standard deviation 0.25 at equal angles on a circle of radius 2, equally likely, in the plane."""
+
+    def __init__(self, n: int = 8, radius: float = 2.0, deviation: float = 0.25):
+        angles = 2 * np.pi * np.arange(n) / n
+        self.means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        self.variance = deviation**2
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, 2)."""
+        return self.means[rng.integers(len(self.means), size=n)] + np.sqrt(self.variance) * rng.standard_normal((n, 2))
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """log p(x) (...), nats, x (..., 2)."""
+        each = log_normal(x[..., None, :], self.means, np.log(self.variance)).sum(axis=-1)
+        return logsumexp(each, axis=-1) - np.log(len(self.means))
+
+
+class Crescents:
+    """Two crescents that hold each other, equally likely, s = 1 and s = -1: with c = 0.6 s,
+
+    x_1 ~ N(c, 0.9²),    x_2 given x_1 ~ N(s (0.8 (x_1 - c)² - 0.9), 0.25²)
+    """
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """(n, 2)."""
+        s = 2.0 * rng.integers(2, size=n) - 1
+        x_1 = 0.6 * s + 0.9 * rng.standard_normal(n)
+        return np.stack([x_1, s * (0.8 * (x_1 - 0.6 * s) ** 2 - 0.9) + 0.25 * rng.standard_normal(n)], axis=1)
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """log p(x) (...), nats, x (..., 2)."""
+        each = [log_normal(x[..., 0], 0.6 * s, 2 * np.log(0.9)) + log_normal(x[..., 1], s * (0.8 * (x[..., 0] - 0.6 * s) ** 2 - 0.9), 2 * np.log(0.25))
+                for s in (1, -1)]
+        return logsumexp(each, axis=0) - np.log(2)

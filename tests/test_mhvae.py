@@ -12,7 +12,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from refvdm.autodiff import check_vjp, grad
+from refvdm.autodiff import check_vjp, grad, tree_map
 from refvdm.fit import fit
 from refvdm.mhvae import GaussianConditional, MarkovianHVAE
 from refvdm.optim import Adam
@@ -99,8 +99,7 @@ def test_with_the_exact_posterior_every_sample_is_log_p(T, d, seed):
 
 def test_exact_posterior_with_extra_axes_and_scalar_maps():
     """The same on (batch, h, w) with one number for all elements: everything but the batch is summed."""
-    rng = np.random.default_rng(1)
-    p = [tuple(np.array(v) for v in n) for n in [(0.8, 0.3, -1.0), (-1.1, 0.2, 0.4)]]
+    rng, p = np.random.default_rng(1), [tuple(map(np.array, n)) for n in [(0.8, 0.3, -1.0), (-1.1, 0.2, 0.4)]]
     mean, var, q = exact(p)
     x = mean + np.sqrt(var) * rng.standard_normal((4, 2, 3))
     expected = flat_sum(norm.logpdf(x, mean, np.sqrt(var)))
@@ -111,6 +110,7 @@ def test_exact_posterior_with_extra_axes_and_scalar_maps():
 
 
 def wrong(q, rng):
+    """q moved: slope, shift and log-variance of every level."""
     return [(a + rng.uniform(-0.5, 0.5, a.shape), c + rng.uniform(-1, 1, c.shape), r + rng.uniform(-1, 1, r.shape)) for a, c, r in q]
 
 
@@ -131,9 +131,8 @@ def test_mean_elbo_of_a_wrong_posterior(T, d, seed):
 
 def test_the_gap_is_the_kl_from_q_to_the_exact_posterior():
     """log p(x) - ELBO = KL(q to p(z | x)), here 1/2 (r - 1 - log r + shift²/v) with q's variance r times the exact v."""
-    p = [(np.array([0.9]), np.array([0.2]), np.array([-0.5]))]
+    p, x, (eps, weights) = [tuple(np.array([[0.9], [0.2], [-0.5]]))], np.array([[1.3]]), quadrature(1, 1)
     mean, var, [(a, c, v)] = exact(p)
-    x, (eps, weights) = np.array([[1.3]]), quadrature(1, 1)
     for shift, ratio in [(0.4, 1.0), (0.0, 2.5), (-0.7, 0.3)]:
         model = hvae([(a, c + shift, v + np.log(ratio))], p)
         got = norm.logpdf(x, mean, np.sqrt(var))[0, 0] - weights @ model.elbo(None, np.repeat(x, 3, 0), eps=eps)
@@ -168,15 +167,14 @@ def test_importance_bound_of_two_samples_by_quadrature():
     assert mean_elbo(q, p, np.array([[x]]))[0] + 0.01 < got < norm.logpdf(x, mean, np.sqrt(var))[0] - 0.001
 
 
-# ---------------------------------------------------------------- densities, latents and draws
+# ---------------------------------------------------------------- densities, latents, draws
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_densities_are_the_products_of_scipys(shape):
     """13.18 and 13.19 as a loop; encode is z_t = mean + sd eps; the ELBO's integrand is their difference at these latents."""
-    rng = np.random.default_rng(4)
-    x, zs, eps = rng.standard_normal(shape), rng.standard_normal((3, *shape)), rng.standard_normal((3, *shape))
-    path = [x, *zs]
+    x, *both = np.random.default_rng(4).standard_normal((7, *shape))
+    zs, eps, path = both[:3], both[3:], [x, *both[:3]]
     log_p, log_q = norm.logpdf(zs[-1]), 0.0
     for t in (1, 2, 3):
         mean, log_var = curved("p", t + 2)(THETA, path[t])
@@ -184,14 +182,14 @@ def test_densities_are_the_products_of_scipys(shape):
         mean, log_var = curved("q", t - 1)(THETA, path[t - 1])
         log_q = log_q + norm.logpdf(path[t], mean, np.exp(log_var / 2))
     np.testing.assert_allclose(CURVED.log_joint(THETA, x, zs), flat_sum(log_p), rtol=1e-12)
-    np.testing.assert_allclose(CURVED.log_posterior(THETA, x, list(zs)), flat_sum(log_q), rtol=1e-12)
+    np.testing.assert_allclose(CURVED.log_posterior(THETA, x, np.array(zs)), flat_sum(log_q), rtol=1e-12)
     z, made = x, CURVED.encode(THETA, x, eps=eps)
     for t in (1, 2, 3):
         mean, log_var = curved("q", t - 1)(THETA, z)
         z = mean + np.sqrt(np.exp(log_var)) * eps[t - 1]
         np.testing.assert_allclose(made[t - 1], z, rtol=1e-13, atol=1e-14)
-    difference = CURVED.log_joint(THETA, x, made) - CURVED.log_posterior(THETA, x, made)
-    np.testing.assert_allclose(CURVED.elbo(THETA, x, eps=eps), difference, rtol=1e-11, atol=1e-11)
+    both = CURVED.log_joint(THETA, x, made) - CURVED.log_posterior(THETA, x, made)
+    np.testing.assert_allclose(CURVED.elbo(THETA, x, eps=eps), both, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -211,11 +209,7 @@ def test_sampling_is_the_loop_down_the_levels(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_draws_are_the_injected_noise_in_its_order(shape):
     """rng draws z_1's noise first; importance_bound (K, batch, ...) for each level; a sample z_T, then downward. Same seed, same bits."""
-    x = np.random.default_rng(6).standard_normal(shape)
-
-    def rng():
-        return np.random.default_rng(7)
-
+    x, rng = np.random.default_rng(6).standard_normal(shape), lambda: np.random.default_rng(7)
     eps = rng().standard_normal((3, *shape))
     assert CURVED.elbo(THETA, x, rng()).tobytes() == CURVED.elbo(THETA, x, eps=eps).tobytes()
     assert all(np.array_equal(a, b) for a, b in zip(CURVED.encode(THETA, x, rng()), CURVED.encode(THETA, x, eps=eps), strict=True))
@@ -227,9 +221,8 @@ def test_draws_are_the_injected_noise_in_its_order(shape):
     expected = CURVED.sample(THETA, shape, z_T=down[0], eps=down[:0:-1])
     assert CURVED.sample(THETA, shape, rng()).tobytes() == expected.tobytes()
     assert CURVED.sample(THETA, list(shape), rng(), eps=down[:0:-1]).tobytes() == expected.tobytes()
-    next_draws = rng()
-    next_draws.standard_normal(shape)
-    assert CURVED.sample(THETA, shape, next_draws, z_T=down[0]).tobytes() == expected.tobytes()
+    later = rng()
+    assert CURVED.sample(THETA, shape, later, z_T=later.standard_normal(shape)).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("samples", [1, 2, 5])
@@ -315,7 +308,7 @@ def test_gaussian_conditional_is_two_heads_of_one_network():
     hidden = z @ theta["W1"]
     np.testing.assert_allclose(silu, (hidden / (1 + np.exp(-hidden)) @ theta["W2"])[:, :2], rtol=1e-12, atol=1e-14)
     default = GaussianConditional("me", 3, 2)
-    assert default.net.sizes == (3, 64, 64, 4) and default.net.activation == "tanh" and default.max_log_var == 10
+    assert default.name == "me" and default.net.sizes == (3, 64, 64, 4) and default.net.activation == "tanh" and default.max_log_var == 10
 
 
 def test_init_makes_the_parameters_of_every_network():
@@ -325,8 +318,7 @@ def test_init_makes_the_parameters_of_every_network():
     assert list(theta) == ["q1", "q2", "p1", "p2"]
     for part in (*model.encoders, *model.decoders):
         assert all(np.array_equal(theta[part.name][key], value) for key, value in part.init(rng).items())
-    mixed = MarkovianHVAE([model.encoders[0]], [affine(1.0, 0.0, 0.0)])
-    assert list(mixed.init(rng)) == ["q1"]
+    assert list(MarkovianHVAE([model.encoders[0]], [affine(1.0, 0.0, 0.0)]).init(rng)) == ["q1"]
     x, eps = np.ones((2, 3)), [np.ones((2, 2)), np.ones((2, 1))]
     values = {name: model.elbo({**theta, name: {k: v + 0.1 for k, v in theta[name].items()}}, x, eps=eps)[0] for name in theta}
     assert len({*values.values(), model.elbo(theta, x, eps=eps)[0]}) == 5
@@ -344,15 +336,12 @@ def test_gradients_of_the_bounds():
     check_vjp(lambda theta, x, z_1, z_2: model.log_joint(theta, x, [z_1, z_2]) - model.log_posterior(theta, x, [z_1, z_2]), theta, x, *zs)
     for shape in SHAPES:
         x, eps = rng.standard_normal(shape), rng.standard_normal((3, *shape))
-        check_vjp(lambda theta, x: CURVED.elbo(theta, x, eps=eps), THETA, x)
+        check_vjp(lambda theta, x, eps=eps: CURVED.elbo(theta, x, eps=eps), THETA, x)
 
 
 def test_gradient_of_log_variances_that_broadcast():
     """A log-variance that is one parameter for all elements, or one of each feature, is summed over what it covers."""
-    def part(theta, z):
-        return theta["w"] * z, theta["s"]
-
-    rng = np.random.default_rng(16)
+    rng, part = np.random.default_rng(16), lambda theta, z: (theta["w"] * z, theta["s"])
     x, eps = rng.standard_normal((3, 2)), rng.standard_normal((1, 3, 2))
     for s in (np.array(0.3), np.array([0.3]), np.array([0.3, -0.2]), np.array([[0.1], [0.2], [0.3]])):
         check_vjp(lambda theta: MarkovianHVAE([part], [part]).elbo(theta, x, eps=eps), {"w": np.array(0.6), "s": s})
@@ -365,16 +354,14 @@ def test_float32_stays_float32():
     assert theta["q1"]["W1"].dtype == np.float32
     wide = {name: {key: value.astype(np.float64) for key, value in part.items()} for name, part in theta.items()}
     eps = [rng.standard_normal((4, n)).astype(np.float32) for n in (2, 1)]
-    for got, expected in [(model.elbo(theta, x, eps=eps), model.elbo(wide, x.astype(float), eps=eps)),
-                          (model.encode(theta, x, eps=eps)[1], model.encode(wide, x.astype(float), eps=eps)[1])]:
-        assert got.dtype == np.float32 and expected.dtype == np.float64
-        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    got, expected = model.elbo(theta, x, eps=eps), model.elbo(wide, x.astype(float), eps=[e.astype(float) for e in eps])
+    assert got.dtype == np.float32 and expected.dtype == np.float64
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
     assert all(z.dtype == np.float32 for z in model.encode(theta, x, rng))
     assert model.elbo(theta, x, rng).dtype == model.importance_bound(theta, x, 3, rng).dtype == np.float32
     gradients = grad(lambda theta: np.mean(model.importance_bound(theta, x, 2, rng)))(theta)
     assert all(g.dtype == np.float32 for part in gradients.values() for g in part.values())
-    path = model.ancestral_path(theta, (4, 1), z_T=eps[1], eps=[x, eps[0]])
-    assert all(z.dtype == np.float32 for _, z in path)
+    assert all(z.dtype == np.float32 for _, z in model.ancestral_path(theta, (4, 1), z_T=eps[1], eps=[x, eps[0]]))
     assert all(z.dtype == np.float32 for _, z in model.ancestral_path(theta, (4, 1), rng, z_T=eps[1]))
 
 
@@ -386,27 +373,26 @@ COV = MIX @ np.diag([1.7, 0.6]) @ MIX.T + 0.2 * np.eye(2)  # x = MIX z_1 + noise
 MEAN = np.array([0.7, -1.0])
 
 
-def gap_after_training(with_log_q):
+def gap_after_training(with_log_q, steps):
     """Nats between the entropy and the mean ELBO, both of one fresh sample, after training from random parameters."""
-    model = MarkovianHVAE([GaussianConditional(f"q{t}", 2, 2, (), 6) for t in (1, 2)], [GaussianConditional(f"p{t}", 2, 2, (), 6) for t in (1, 2)])
-    data, rng = multivariate_normal(MEAN, COV), np.random.default_rng(18)
-    root = np.linalg.cholesky(COV)
+    model = MarkovianHVAE(*([GaussianConditional(f"{name}{t}", 2, 2, (), 6) for t in (1, 2)] for name in "qp"))
+    rng, root = np.random.default_rng(18), np.linalg.cholesky(COV)
 
     def loss(theta, rng):
         x = MEAN + rng.standard_normal((128, 2)) @ root.T
         return -np.mean(model.elbo(theta, x, rng) if with_log_q else model.log_joint(theta, x, model.encode(theta, x, rng)))
 
-    steps = 1500
-    theta = fit(loss, model.init(rng), rng, steps=steps, optimizer=Adam(0.03, cosine_steps=steps), progress=False).theta
-    x = data.rvs(20_000, random_state=rng)
-    return np.mean(data.logpdf(x) - model.elbo(theta, x, rng))
+    start = tree_map(lambda value: 0.3 * value, model.init(rng))  # wild starts make Adam remember huge gradients for long
+    theta = fit(loss, start, rng, steps=steps, optimizer=Adam(0.05, cosine_steps=steps), progress=False).theta
+    x = MEAN + rng.standard_normal((20_000, 2)) @ root.T
+    return np.mean(multivariate_normal(MEAN, COV).logpdf(x) - model.elbo(theta, x, rng))
 
 
 def test_training_reaches_the_entropy():
     """Encoders and decoders learned together from random starts, on a linear-Gaussian hierarchy: within 0.01 nats of the entropy."""
-    assert -0.005 < gap_after_training(True) < 0.01
+    assert -0.002 < gap_after_training(True, 500) < 0.01
 
 
 def test_training_without_log_q_does_not():
     """The same with the expected joint alone, without -E log q, the entropy of q: not the bound, and far from it."""
-    assert gap_after_training(False) > 0.1
+    assert gap_after_training(False, 300) > 0.1

@@ -37,11 +37,11 @@ class MLPField:
         """f, a df/dz, a df/dtheta (P,) in ravel order, a df/dt."""
         backward, n = ACTIVATIONS[self.net.activation][1], z.shape[-1]
         x = self._up(z, t, theta)
-        sizes = {name: np.size(leaf) for name, leaf in theta.items() if is_float(leaf)}
-        theta_bar, start, bars = np.zeros(sum(sizes.values()), z.dtype), 0, {}
-        for name, size in sizes.items():
-            bars[name] = theta_bar[start : start + size].reshape(np.shape(theta[name]))
-            start += size
+        floats = {name: np.asarray(leaf) for name, leaf in theta.items() if is_float(leaf)}
+        theta_bar, start, bars = np.zeros(sum([leaf.size for leaf in floats.values()]), z.dtype), 0, {}
+        for name, leaf in floats.items():
+            bars[name] = theta_bar[start : start + leaf.size].reshape(leaf.shape)
+            start += leaf.size
         s = a.reshape(-1, n)  # dL/d(x_{l-1} W_l + b_l), from the last layer down
         for layer in range(len(x) - 1, 0, -1):
             np.add.reduce(s, axis=0, out=bars[f"b{layer}"])
