@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff import Tensor, logsumexp
+from .autodiff.tree import float_dtype
 from .gaussian import log_normal
 from .nn import MLP
 
@@ -38,7 +39,10 @@ class MarkovianHVAE:
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict:
         """Parameters of encoders and decoders that are GaussianConditionals: {name: parameters}."""
-        return {part.name: part.init(rng, dtype) for part in (*self.encoders, *self.decoders) if isinstance(part, GaussianConditional)}
+        parts = [part for part in (*self.encoders, *self.decoders) if isinstance(part, GaussianConditional)]
+        if len({part.name for part in parts}) < len({id(part) for part in parts}):
+            raise ValueError(f"MarkovianHVAE: two GaussianConditionals have one name: {[part.name for part in parts]}")
+        return {part.name: part.init(rng, dtype) for part in parts}
 
     # -- the two distributions, each with its formula
 
@@ -106,7 +110,9 @@ class MarkovianHVAE:
     def ancestral_path(self, theta: Any, shape: tuple, rng: np.random.Generator | None = None, *, z_T: Any = None,
                        eps: Sequence[Any] | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """(t, z_t) for t = T, ..., 0. z_T of that shape and eps (T arrays, eps[t-1] makes z_{t-1} from z_t) may be given."""
-        dtype = np.float64 if z_T is None else np.asarray(z_T).dtype
+        dtype = float_dtype(theta) if z_T is None else np.asarray(z_T).dtype
+        if dtype.kind != "f":
+            raise TypeError(f"sample: z_T must hold floats, got dtype {dtype}")
         noise = _Noise("sample", rng, None if eps is None else list(eps)[::-1], self.T, also=z_T is None)
         z = noise.draw(tuple(shape), dtype) if z_T is None else np.asarray(z_T)
         if z.shape != tuple(shape):
@@ -133,15 +139,20 @@ class MarkovianHVAE:
 
     def _conditional(self, kind: str, t: int, theta: Any, z: Any) -> tuple[Any, Any]:
         part = (self.encoders if kind == "encoder" else self.decoders)[t - 1]
-        made = part(theta, z)
+        try:
+            made = part(theta, z)
+        except ValueError as error:
+            raise ValueError(f"{kind} {t}, given z_{t - 1 if kind == 'encoder' else t} of shape {z.shape}: {error}") from error
         if not isinstance(made, tuple) or len(made) != 2:
             raise TypeError(f"{kind} {t} must return a tuple (mean, log_var), got {type(made).__name__}")
         mean, log_var = made
-        if np.shape(mean)[:1] != z.shape[:1] or np.broadcast_shapes(np.shape(mean), np.shape(log_var)) != np.shape(mean):
+        if np.shape(mean)[:1] != z.shape[:1] or not _broadcasts(np.shape(log_var), np.shape(mean)):
             raise ValueError(f"{kind} {t}: expected a mean of shape ({len(z)}, ...) and a log_var that broadcasts against it, "
                              f"got {np.shape(mean)} and {np.shape(log_var)}")
         if not np.all(np.isfinite(log_var)):
             raise ValueError(f"{kind} {t} gives a log-variance that is not finite")
+        if type(log_var) is not Tensor and type(mean) is not Tensor:
+            log_var = np.asarray(log_var, mean.dtype)  # a number must not widen float32
         return mean, log_var
 
     def _path(self, x: Any, zs: Sequence[Any]) -> list:
@@ -161,11 +172,14 @@ class GaussianConditional:
     def __init__(self, name: str, n_in: int, n_out: int, hidden: Sequence[int] = (64, 64), max_log_var: float = 10.0, activation: str = "tanh"):
         self.name, self.n_out, self.max_log_var = name, n_out, float(max_log_var)
         self.net = MLP((n_in, *hidden, 2 * n_out), activation)
-        if not self.max_log_var > 0:
-            raise ValueError(f"GaussianConditional: max_log_var must be positive, got {max_log_var!r}")
+        if not 0 < self.max_log_var < math.inf:
+            raise ValueError(f"GaussianConditional: max_log_var must be positive and finite, got {max_log_var!r}")
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
-        return self.net.init(rng, dtype)
+        """The MLP's random parameters, both heads scaled by 0.3: a chain of wild first guesses trains badly."""
+        theta = self.net.init(rng, dtype)
+        theta[list(theta)[-2]] *= 0.3
+        return theta
 
     def __call__(self, theta: dict, z: Any) -> tuple[Any, Any]:
         out = self.net(theta[self.name], z)
@@ -195,7 +209,12 @@ class _Noise:
         e = next(self.eps)
         if np.shape(e) != like.shape:
             raise ValueError(f"{self.who}: the eps that makes z_{level} must have shape {like.shape}, got {np.shape(e)}")
-        return e
+        if type(e) is Tensor:
+            return e
+        e = np.asarray(e)
+        if e.dtype.kind not in "fiu" or not np.isfinite(e).all():
+            raise ValueError(f"{self.who}: the eps that makes z_{level} must hold finite real numbers, got dtype {e.dtype}")
+        return e.astype(like.dtype, copy=False)
 
 
 def _check_data(x: Any) -> Any:
@@ -204,6 +223,10 @@ def _check_data(x: Any) -> Any:
     if x.ndim < 1 or not np.all(np.isfinite(x)):
         raise ValueError(f"x must be finite, of shape (batch, ...), got shape {x.shape}")
     return x
+
+
+def _broadcasts(shape: tuple, onto: tuple) -> bool:
+    return len(shape) <= len(onto) and all(n in (1, m) for n, m in zip(shape[::-1], onto[::-1]))
 
 
 def _sum(terms: Any) -> Any:

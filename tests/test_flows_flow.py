@@ -263,7 +263,7 @@ def test_dequantize_at_the_ends():
 def test_dequantize_refuses():
     rng, x = np.random.default_rng(0), np.array([0, 3])
     for bad in (np.array([0, 4]), np.array([-1, 3]), np.array([0.0, 1.0]), np.array([True])):
-        with pytest.raises(ValueError, match=r"dequantize: x must hold integers 0..3, got dtype .*, values "):
+        with pytest.raises(ValueError, match=r"dequantize: x must hold integers 0..3, got (dtype|values) "):
             dequantize(bad, 4, rng)
     for more in ({}, {"rng": rng, "u": np.zeros(2)}):
         with pytest.raises(ValueError, match="dequantize: give either rng or u"):

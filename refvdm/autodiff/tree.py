@@ -113,6 +113,12 @@ def is_float(leaf: Any) -> bool:
     return dtype.kind == "f"
 
 
+def float_dtype(tree: Tree) -> np.dtype:
+    """The widest dtype of the tree's float arrays; float64 when there are none."""
+    dtypes = [leaf.dtype for leaf in leaves(tree) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
+    return np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+
+
 def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     """flat, unravel: all float leaves as one vector (n,) in leaf order, and the way back.
 

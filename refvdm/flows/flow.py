@@ -53,7 +53,7 @@ class Flow:
     def output_shape(self, shape: tuple) -> tuple:
         """The shape of one example's z, given that of its x."""
         for layer in self.layers:
-            shape = layer.output_shape(shape) if hasattr(layer, "output_shape") else shape
+            shape = layer.output_shape(shape)
         return tuple(shape)
 
     def log_prob(self, theta: list, x: Any) -> Any:
@@ -90,8 +90,10 @@ def dequantize(x: Any, levels: int, rng: np.random.Generator | None = None, *, u
     E log p((x + u)/levels) - D log(levels) is a lower bound of the log-probability of the integers. u may be given instead of rng.
     """
     x = np.asarray(x)
-    if x.dtype.kind not in "iu" or x.size and (x.min() < 0 or x.max() >= levels):
-        raise ValueError(f"dequantize: x must hold integers 0..{levels - 1}, got dtype {x.dtype}, values {x.min()} to {x.max()}")
+    if x.dtype.kind not in "iu":
+        raise ValueError(f"dequantize: x must hold integers 0..{levels - 1}, got dtype {x.dtype}")
+    if x.size and (x.min() < 0 or x.max() >= levels):
+        raise ValueError(f"dequantize: x must hold integers 0..{levels - 1}, got values {x.min()} to {x.max()}")
     if (rng is None) == (u is None):
         raise ValueError("dequantize: give either rng or u")
     u = rng.random(x.shape) if u is None else np.asarray(u)

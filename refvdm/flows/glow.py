@@ -56,10 +56,10 @@ class ActNorm(Layer):
             return {"shift": np.zeros(self.d, dtype), "log_scale": np.zeros(self.d, dtype)}
         check_input("ActNorm.init", data, self.d)
         rows = data.reshape(-1, self.d)
-        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-        constant = ~(deviation > len(rows) ** 0.5 * np.finfo(rows.dtype).eps * np.abs(mean))
+        constant = rows.max(axis=0, initial=-np.inf) <= rows.min(axis=0, initial=np.inf)
         if constant.any():
             raise ValueError(f"ActNorm.init: features {np.flatnonzero(constant).tolist()} are constant in the data: no scale gives them variance 1")
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
         return {"shift": -mean.astype(dtype), "log_scale": -np.log(deviation).astype(dtype)}
 
     def forward(self, theta, x):
@@ -173,7 +173,7 @@ class Split(Layer):
         check_input("Split", x, self.d)
         self.output_shape(x.shape[1:])
         z_1, log_det = self.flow.forward(theta, x[..., : self.d // 2])
-        return np.concatenate([np.reshape(z_1, (len(x), -1)), np.reshape(x[..., self.d // 2 :], (len(x), -1))], axis=1), log_det
+        return np.concatenate([_flat(z_1), _flat(x[..., self.d // 2 :])], axis=1), log_det
 
     def inverse(self, theta, y):
         check_input("Split", y, math.prod(self.shape))
@@ -181,6 +181,10 @@ class Split(Layer):
         x_1, log_det = self.flow.inverse(theta, np.reshape(y[:, :n], (len(y), *self.flow.output_shape(self.inner))))
         x_2 = np.reshape(y[:, n:], (len(y), *self.shape[:-1], self.d - self.d // 2))
         return np.concatenate([x_1, x_2], axis=-1), log_det
+
+
+def _flat(x: Any) -> Any:
+    return np.reshape(x, (len(x), math.prod(x.shape[1:])))
 
 
 def _zeros(x: Any) -> np.ndarray:

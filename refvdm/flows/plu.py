@@ -34,6 +34,9 @@ class PLU:
     def __init__(self, d: int):
         self.d = check_size("PLU", d)
 
+    def output_shape(self, shape: tuple) -> tuple:
+        return shape
+
     def init(self, rng: np.random.Generator, data: Any = None, dtype: Any = np.float64) -> dict[str, np.ndarray]:
         """theta of a random W, Haar distributed on the orthogonal matrices; `data` is not looked at."""
         # NumPy's Q has whatever sign makes R as LAPACK likes it; with diag(R) > 0 the factorisation is unique and Q is Haar
@@ -45,8 +48,8 @@ class PLU:
     def from_matrix(W: Any) -> dict[str, np.ndarray]:
         """theta with matrix(theta) = W, for any invertible W (d, d) of floats.
 
-        ValueError that says which pivot is zero (to rounding, against the column that it was eliminated from) when W is singular,
-        or what is wrong with its shape or values; TypeError for integers.
+        ValueError that says which pivot is zero, to the rounding of what it is a difference of, when W is singular, or what is wrong
+        with its shape or values; TypeError for integers.
         """
         W = np.asarray(W)
         if W.dtype.kind != "f":
@@ -57,7 +60,9 @@ class PLU:
             raise ValueError("PLU.from_matrix: W must hold finite numbers, got nan or infinity")
         perm, lower, upper = scipy.linalg.lu(W, p_indices=True)
         pivots = np.diag(upper)
-        zero = np.abs(pivots) <= len(W) * np.finfo(W.dtype).eps * np.abs(W).max(axis=0)
+        # pivot i is W[perm][i, i] minus sum_{k<i} L_ik U_ki: zero when no more than the rounding of these terms is left of them
+        terms = np.abs(np.diag(W[perm])) + np.einsum("ik,ki->i", np.abs(np.tril(lower, -1)), np.abs(upper))
+        zero = np.abs(pivots) <= len(W) * np.finfo(W.dtype).eps * terms
         if zero.any():
             i = int(np.argmax(zero))
             raise ValueError(f"PLU.from_matrix: W is singular: pivot {i} (of 0..{len(W) - 1}) is {pivots[i]:.2g}, zero to rounding")
@@ -98,7 +103,7 @@ class PLU:
         rows = np.transpose(np.reshape(y, (-1, self.d))[:, np.argsort(theta["perm"])])
         diagonal = theta["sign"] * np.exp(theta["log_scale"])
         # U = D (I + D^-1 upper): the solve with D is a division, and D never has to be written into a matrix
-        rows = solve_triangular(theta["lower"], rows, lower=True, unit_diagonal=True)
+        rows = solve_triangular(np.tril(theta["lower"], -1), rows, lower=True, unit_diagonal=True)
         scaled = np.triu(theta["upper"], 1) / diagonal[:, None]
         rows = solve_triangular(scaled, rows / diagonal[:, None], unit_diagonal=True)
         return np.reshape(np.transpose(rows), y.shape), per_example(-self.log_det(theta), y)
@@ -181,6 +186,8 @@ def per_example(log_det: Any, x: Any) -> Any:
 
 def _check_theta(theta: dict, d: int) -> None:
     shapes = {"perm": (d,), "lower": (d, d), "upper": (d, d), "sign": (d,), "log_scale": (d,)}
-    if not isinstance(theta, dict) or theta.keys() != shapes.keys() or any(theta[k].shape != s for k, s in shapes.items()):
+    if not isinstance(theta, dict) or theta.keys() != shapes.keys() or any(np.shape(theta[k]) != s for k, s in shapes.items()):
         got = {k: np.shape(v) for k, v in theta.items()} if isinstance(theta, dict) else type(theta).__name__
         raise ValueError(f"PLU: theta must hold {shapes}, got {got}")
+    if np.bincount(theta["perm"], minlength=d).max() > 1:
+        raise ValueError(f"PLU: perm must be a permutation of 0..{d - 1}, got {theta['perm']}")

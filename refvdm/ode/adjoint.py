@@ -71,8 +71,9 @@ def adjoint(f: Callable, solution: Solution, zs_bar: Any, *, mode: str = "backso
 
     zs_bar (len(ts), *z0.shape); f the field that was solved. The options of the backward pass default to the solution's.
 
-    mode        "backsolve", "interpolated", "discrete" or "forward", see above. "interpolated" and "discrete" need a solution
-                made with dense=True
+    mode        "backsolve": z, a, a_theta and a_t integrated backward; "interpolated": z from the solution's interpolant; "discrete":
+                the exact gradient of what the solver computed; "forward": the variational equation, the oracle. "interpolated"
+                and "discrete" need a solution made with dense=True
     trajectory  keep the augmented state at every step of the way back (backsolve, interpolated)
     seminorm    let only z and a choose the steps: a_theta and a_t feed back into nothing (Kidger, Chen, Lyons 2021)
     restart     backsolve: at every inner ts take z from the solution again, as torchdiffeq and jax do; the reconstruction error
@@ -102,6 +103,9 @@ def adjoint(f: Callable, solution: Solution, zs_bar: Any, *, mode: str = "backso
         else:
             rows = Rows() if trajectory else None
             z0_bar, theta_bar, ts_bar, error, counts = backward(field, solution, zs_bar, options, mode == "backsolve", rows, seminorm, restart)
+    if not all(np.isfinite(bar).all() for bar in (z0_bar, theta_bar, ts_bar)):
+        raise SolverError("not finite", float(solution.ts[0]), f"mode {mode!r}: the gradient is not finite; along this solution it, or a "
+                                                               f"derivative of f, is infinite or too large for {solution.z0.dtype}")
     if error is not None:
         _warn_if_worthless(error, solution)
     dtype, shape = solution.z0.dtype, solution.z0.shape
@@ -169,8 +173,11 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
 
     def keep(t: float, state: np.ndarray) -> None:
         if rows is not None:
-            rows.add(t, z_at(t, state), state[a], state[a_theta], state[-1])
+            rows.add(t, z_at(t, state), scale * state[a], scale * state[a_theta], scale * state[-1])
 
+    # a scale of the loss is a scale of the gradient; atol would see it when no z stands beside a. A power of 2: no bit is lost
+    scale = 1.0 if reconstruct else 2.0 ** math.floor(math.log2(np.abs(zs_bar).max() or 1.0))
+    zs_bar = zs_bar / zs_bar.dtype.type(scale)
     log, counted = Log(keep=False), a.stop if seminorm else None
     state = np.zeros(a_theta.stop + 1, solution.z0.dtype)  # a_theta(ts[-1]) = 0, 13.17
     state[z] = solution.zs[-1].reshape(-1)[: z.stop]
@@ -202,7 +209,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
     if rows is not None and not rows.rows:
         keep(times[0], state)
     error = state[z] - solution.z0.reshape(-1) if reconstruct else None
-    return state[a] + zs_bar[0], state[a_theta], ts_bar, error, log.counts[::-1]
+    return scale * (state[a] + zs_bar[0]), scale * state[a_theta], scale * ts_bar, error, log.counts[::-1]
 
 
 def _warn_if_worthless(error: np.ndarray, solution: Solution) -> None:

@@ -43,6 +43,8 @@ class LinearisedField(Field):
             z_bar, t_bar, theta_bar = pullback(a.reshape(self.shape))
             return z_bar.reshape(-1), self._flat(theta_bar), t_bar
 
+        if isinstance(dz, (list, tuple)):
+            raise TypeError("for a gradient the field must return an array, not a list: np.stack([...])")
         return self.checked(dz).reshape(-1), pull
 
     def pulled(self, t: float, z: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:

@@ -28,6 +28,9 @@ def odeint(f: Callable, z0: Any, ts: Any, theta: Tree = (), *, gradient: str = "
         raise ValueError(f"odeint: unknown gradient {gradient!r}; known are {', '.join(MODES)}")
     if "dense" in options:
         raise ValueError("odeint: dense follows from gradient; use solve for dense output")
+    for name, x in (("z0", z0), ("ts", ts)):
+        if isinstance(x, (list, tuple)) and any(type(part) is Tensor for part in x):
+            raise TypeError(f"odeint: {name} is a list that holds Tensors; make it one with np.stack or np.concatenate")
     flat, unravel = ravel(theta) if any(map(is_float, leaves(theta))) else (np.zeros(0), lambda flat: theta)
     given = (z0, ts, flat)
     problem = _Problem(f, given, unravel, gradient, backward or {}, options)
@@ -56,8 +59,12 @@ class _Problem(NamedTuple):
         return back.z0, back.ts, ravel(back.theta)[0] if self.given[2].size else self.given[2]
 
 
+def _odeint(z0, ts, flat, problem):
+    return problem.solve(z0, ts, flat)
+
+
 _odeint = defvjp(
-    lambda z0, ts, flat, problem: problem.solve(z0, ts, flat),
+    _odeint,
     lambda bars, y, z0, ts, flat, problem: bars[0],
     lambda bars, y, z0, ts, flat, problem: bars[1],
     lambda bars, y, z0, ts, flat, problem: bars[2],

@@ -50,6 +50,8 @@ def check_options(who: str, **given: Any) -> Options:
 def check_state(z0: Any) -> np.ndarray:
     if type(z0) is Tensor:
         raise TypeError("solve: z0 is a Tensor; inside vjp or grad use refvdm.ode.odeint")
+    if isinstance(z0, np.ma.MaskedArray):
+        raise TypeError("solve: z0 is a masked array, whose mask would be lost")
     z0 = np.array(z0, order="C")
     if z0.dtype not in (np.float32, np.float64):
         raise TypeError(f"solve: z0 must be of dtype float64 or float32, got {z0.dtype}; cast it with .astype(float)")
@@ -65,7 +67,8 @@ def check_times(ts: Any) -> np.ndarray:
     if ts.ndim != 1 or ts.size == 0 or ts.dtype.kind not in "fiu":
         raise ValueError(f"solve: ts must be a vector of at least one time, got shape {ts.shape} and dtype {ts.dtype}")
     ts = ts.astype(np.float64)
-    gaps = np.diff(ts)
+    with np.errstate(all="ignore"):
+        gaps = np.diff(ts)
     if not np.isfinite(ts).all() or not ((gaps >= 0).all() or (gaps <= 0).all()):
         raise ValueError(f"solve: ts must be finite and in increasing or decreasing order, got {ts}")
     return ts

@@ -121,8 +121,15 @@ def solve(f: Callable, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dop
     """
     options = check_options("solve", method=method, rtol=rtol, atol=atol, controller=controller, step=step, max_steps=max_steps)
     z0, ts = check_state(z0), check_times(ts)
-    field = Field(f, tree_map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, theta), z0)
-    return solve_field(field, z0, ts, options, dense)
+    return solve_field(Field(f, tree_map(_kept, theta), z0), z0, ts, options, dense)
+
+
+def _kept(leaf: Any) -> Any:
+    """A copy that nobody changes: the adjoint needs theta as it was."""
+    if isinstance(leaf, np.ndarray):
+        leaf = leaf.copy()
+        leaf.setflags(write=False)
+    return leaf
 
 
 def solve_field(field: Field, z0: np.ndarray, ts: np.ndarray, options: Options, dense: bool) -> Solution:

@@ -12,6 +12,7 @@ import numpy as np
 from .linearise import LinearisedField
 from .problem import Options
 from .solve import Solution, solve_field
+from .steps import SolverError
 
 
 class _Variation:
@@ -36,7 +37,10 @@ def variational(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, 
     """dL/dz0 (n,), dL/dtheta (P,), dL/dts (len(ts),), (accepted, rejected), given dL/dzs (len(ts), n)."""
     n, z0 = solution.z0.size, solution.z0.reshape(-1)
     S0 = np.eye(n, n + field.n_theta, dtype=z0.dtype)
-    run = solve_field(_Variation(field, n), np.concatenate([z0, S0.reshape(-1)]), solution.ts, options, dense=False)
+    try:
+        run = solve_field(_Variation(field, n), np.concatenate([z0, S0.reshape(-1)]), solution.ts, options, dense=False)
+    except SolverError as error:
+        raise SolverError(error.reason, error.t, f"mode 'forward', the variational equation: {error}") from None
     z, S = run.zs[:, :n], run.zs[:, n:].reshape(len(run.zs), n, -1)
     bar = sum(g @ S_i for g, S_i in zip(zs_bar, S))
     ts_bar = np.array([float(g @ field.value(t, z_i)) for g, t, z_i in zip(zs_bar, solution.ts.tolist(), z)])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff.tree import leaves
+from ..autodiff.tree import float_dtype
 from .decoder import predict, predict_x_0
 from .forward import noise, q_posterior
 
@@ -24,7 +24,7 @@ def ancestral_path(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator 
     if not isinstance(shape, tuple) or not shape or shape[0] < 1:
         raise ValueError(f"sample: shape must be a tuple (n, ...) with n >= 1, got {shape!r}")
     schedule, T, n = vdm.schedule, vdm.schedule.T, shape[0]
-    x = noise("sample", shape, getattr(x_T, "dtype", None) or _dtype(theta), rng, x_T, "x_T")
+    x = noise("sample", shape, getattr(x_T, "dtype", None) or float_dtype(theta), rng, x_T, "x_T")
     if eps is not None:
         eps = noise("sample", (T, *shape), x.dtype, None, eps)
     yield T, x
@@ -37,8 +37,3 @@ def ancestral_path(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator 
             mean, var = q_posterior(schedule, x, predict_x_0(vdm.denoiser, theta, x, times), t)
             x = mean + np.sqrt(var) * eps_t
             yield t - 1, x
-
-
-def _dtype(theta: Any) -> np.dtype:
-    dtypes = [leaf.dtype for leaf in leaves(theta) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
-    return np.result_type(*dtypes) if dtypes else np.dtype(np.float64)

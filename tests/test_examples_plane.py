@@ -1,0 +1,62 @@
+"""The commands on densities in the plane, and the Glow on the digits, on runs short enough for a test."""
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+plu_flow, mhvae_2d, common = (importlib.import_module(name) for name in ("plu_flow", "mhvae_2d", "common"))
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Drawing is slow, and matplotlib need not be there."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.mark.parametrize("main, extra, key, closing", [
+    (plu_flow.main, [], "gap_nats", "gap to the true density"),
+    (plu_flow.main, ["--data", "digits"], "test_bits_per_dim", "test "),
+    (mhvae_2d.main, [], "gap_nats", "the bound lies below the true log-likelihood by"),
+])
+def test_a_run_writes_its_results_and_the_same_command_shows_them_again(main, extra, key, closing, tmp_path, capsys):
+    command = ["--steps", "2", "--out", str(tmp_path / "r"), *extra]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "python -m pip install -e '.[examples]'" in out
+    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    values = found[key].values() if isinstance(found[key], dict) else [found[key]]
+    assert all(0 < value < 20 for value in values)
+    assert out.splitlines()[-1].startswith(closing)
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert "this run is finished (2 steps)" in again and again.splitlines()[-1] == out.splitlines()[-1]
+    assert main([*command, "--seed", "1"]) == 2
+    assert "seed is 1 here and 0 there" in capsys.readouterr().err
+    assert main([*command, "--fresh"]) == 0
+    assert (tmp_path / "r" / "old-1" / "metrics.json").exists()
+
+
+def test_results_without_a_checkpoint_are_not_overwritten(tmp_path, capsys):
+    (tmp_path / "metrics.json").write_text("mine")
+    assert mhvae_2d.main(["--out", str(tmp_path)]) == 2
+    assert (tmp_path / "metrics.json").read_text() == "mine"
+    assert "no checkpoint to go on from" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert mhvae_2d.main(["--out", str(tmp_path / "file")]) == 2
+    assert "is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["--steps", "0"], ["--steps", "many"], ["--seed", "-1"]])
+def test_bad_arguments_end_at_once(args, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        mhvae_2d.main([*args, "--out", str(tmp_path / "r")])
+    assert stopped.value.code == 2 and not (tmp_path / "r").exists()
+
+
+def test_the_digits_cost_of_a_flat_density_is_that_of_the_uniform_model():
+    """log p = 0 on [0, 1)^64 is log2(17) bits/dim."""
+    assert float(plu_flow.bits_per_dim(np.zeros(1), 64, 1 / plu_flow.LEVELS)[0]) == pytest.approx(np.log2(17))
