@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import linear
+from .autodiff import Tensor, linear
 from .autodiff.rules import ACTIVATIONS
 
 
@@ -43,12 +43,15 @@ class MLP:
         return x
 
 
-def time_features(t: Any, n: int, lowest: float, highest: float, dtype: Any = np.float64) -> np.ndarray:
+def time_features(t: Any, n: int, lowest: float, highest: float, dtype: Any = np.float64) -> Any:
     """[sin(w_1 t), ..., sin(w_m t), cos(w_1 t), ..., cos(w_m t)], m = n/2, w from `lowest` to `highest` in equal ratios.
 
     t (batch,) real or integer, in any unit the frequencies are meant for -> (batch, n). Bounded, and smooth in t at every
     scale between 1/highest and 1/lowest. ValueError when n is not even and positive or 0 < lowest <= highest fails.
     """
+    if type(t) is Tensor:  # a noise level that is learned; float64, as its schedule
+        angle = np.expand_dims(t, -1) * _frequencies(n, lowest, highest)
+        return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
     angle = np.asarray(t, np.float64)[..., None] * _frequencies(n, lowest, highest)
     return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1).astype(dtype)
 

@@ -524,7 +524,7 @@ def test_errors_of_construction_and_of_denoisers():
     schedule, decoder = MODEL.schedule, MODEL.decoder
     with pytest.raises(TypeError, match="denoiser must be callable"):
         VDM(3, schedule, decoder)
-    with pytest.raises(TypeError, match="schedule must be a Schedule, got ndarray"):
+    with pytest.raises(TypeError, match="schedule must be a Schedule or a LearnedSchedule, got ndarray"):
         VDM(denoiser, schedule.gamma, decoder)
     with pytest.raises(TypeError, match="decoder must be an object with log_prob"):
         VDM(denoiser, schedule, "gaussian")

@@ -1,27 +1,51 @@
-"""Variational diffusion models, 13.4.2-13.4.3.
+"""Variational diffusion models, 13.4.
 
-schedule.py the noise levels | forward.py q | decoder.py p(x_0 | x_1) | elbo.py the model and its bound | sample.py from noise to
-data | denoiser.py exact denoisers, known data | network.py denoisers that learn
+schedule.py the noise levels | learned.py learned ones | forward.py q | decoder.py p(x_0 | x_1) | elbo.py the model and its bound |
+forms.py as a hierarchical VAE, and the bound's three forms | continuous.py T to infinity | parametrisation.py x_0, eps, v, score |
+sample.py from noise to data | probability_flow.py the same without noise, and log-likelihood | evaluate.py over a data set |
+denoiser.py exact denoisers, known data | network.py denoisers that learn
 """
+from .continuous import continuous_kl
 from .decoder import CategoricalDecoder, ExactDecoder, GaussianDecoder
 from .elbo import ELBO, VDM, diffusion_kl, diffusion_kl_general, prior_kl
+from .evaluate import EvaluationError, evaluate
+from .forms import Forms, as_mhvae, elbo_forms
 from .forward import q_marginal, q_posterior, q_step, sample_q
-from .sample import ancestral_path
+from .learned import LearnedSchedule, LearnedVariance, optimal_variance
+from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
+from .probability_flow import flow_log_prob, flow_sample
+from .sample import ancestral_path, ddim_sample
 from .schedule import Schedule
 
 __all__ = [
            "ELBO",
            "VDM",
            "CategoricalDecoder",
+           "ConvertedDenoiser",
+           "EvaluationError",
            "ExactDecoder",
+           "Forms",
            "GaussianDecoder",
+           "LearnedSchedule",
+           "LearnedVariance",
            "Schedule",
            "ancestral_path",
+           "as_mhvae",
+           "continuous_kl",
+           "convert",
+           "ddim_sample",
            "diffusion_kl",
            "diffusion_kl_general",
+           "elbo_forms",
+           "evaluate",
+           "flow_log_prob",
+           "flow_sample",
+           "loss_weight",
+           "optimal_variance",
            "prior_kl",
            "q_marginal",
            "q_posterior",
            "q_step",
            "sample_q",
+           "weighted_error",
 ]

@@ -115,6 +115,9 @@ class ExactDecoder:
     def __init__(self, denoiser: Any):
         self.denoiser = denoiser
 
+    def with_schedule(self, schedule: Schedule) -> ExactDecoder:
+        return ExactDecoder(self.denoiser.with_schedule(schedule))
+
     def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
         return self.denoiser.log_posterior(x_0, x_1, np.ones(len(x_1), int))
 

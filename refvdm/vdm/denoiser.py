@@ -15,10 +15,10 @@ from ..autodiff import log_softmax, logsumexp
 from ..gaussian import LOG_2PI
 from .decoder import choose
 from .forward import check_floats, coefficient
-from .schedule import Schedule
+from .schedule import Schedule, Scheduled
 
 
-class _Exact:
+class _Exact(Scheduled):
     """What the exact denoisers share: data of D dimensions seen through a schedule."""
 
     def __init__(self, D: int, schedule: Schedule):

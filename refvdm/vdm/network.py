@@ -14,7 +14,7 @@ from ..autodiff import defvjp, linear
 from ..nn import MLP, time_features
 from .decoder import level_logits
 from .forward import coefficient
-from .schedule import Schedule
+from .schedule import Schedule, Scheduled
 
 LEVEL_FEATURES = 8
 
@@ -100,7 +100,7 @@ def _softmax_mean_pull(y_bar, answer, logits, values):
 softmax_mean = defvjp(softmax_mean, _softmax_mean_pull, None, saves=True)
 
 
-class CategoricalDenoiser:
+class CategoricalDenoiser(Scheduled):
     """For data on K levels: a categorical for each element, p(x_0 = v_k | x_t), and x_0 hat its mean.
 
         logits_k = log N(x_t; sqrt(abar_t) v_k, 1 - abar_t) + bias_k + network(x_t)_k
@@ -144,7 +144,7 @@ class CategoricalDenoiser:
         return self.expectation(self.logits(theta, x_t, t))
 
 
-class RegressionDenoiser:
+class RegressionDenoiser(Scheduled):
     """For float data of about unit scale: x_0 hat = sqrt(abar_t) x_t - sqrt(1 - abar_t) network(x_t), the network predicting v.
 
     At little noise x_0 hat is x_t, at much it is the network's: neither end divides by what vanishes there. x_t (batch, D).

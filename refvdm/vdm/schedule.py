@@ -12,6 +12,7 @@ Time index, here and everywhere: t = 1..T, x_0 is the data, abar_0 = 1. Others c
 """
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,18 @@ class Schedule:
     def _from_log_alphas(cls, log_alphas: np.ndarray) -> Schedule:
         log_abar = np.cumsum(log_alphas)
         return cls(np.log(-np.expm1(log_abar)) - log_abar)
+
+
+class Scheduled:
+    """What holds a schedule that may be learned."""
+
+    schedule: Schedule
+
+    def with_schedule(self, schedule: Schedule) -> Any:
+        """The same under another schedule: how a model with a learned one passes it on."""
+        other = copy.copy(self)
+        other.schedule = schedule
+        return other
 
 
 def softplus(x: Any) -> Any:

@@ -1,0 +1,108 @@
+"""The exact bound of a whole data set, in chunks, on one core or on many machines, with the same numbers.
+
+The noise belongs to an example: eps of example i comes from default_rng([seed, i]), whatever chunk it falls into and whoever
+computes it. So every chunk size gives the same numbers up to rounding, and every executor, at one chunk size, the same bits.
+
+    evaluate(vdm, theta, data, seed=0)                                            here, with a progress bar
+    with ProcessPoolExecutor() as pool: evaluate(..., executor=pool)              all cores of a laptop
+
+    from dask.distributed import Client                                           a cluster
+    with Client("scheduler:8786") as client: evaluate(..., executor=client.get_executor())
+
+and mpi4py.futures.MPIPoolExecutor likewise: any concurrent.futures.Executor will do.
+"""
+from __future__ import annotations
+
+import math
+import pickle
+import sys
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+
+from .elbo import ELBO, VDM, _check_data
+
+
+class EvaluationError(RuntimeError):
+    """A chunk could not be computed; the message says which examples. The cause is the executor's own exception."""
+
+
+def evaluate(vdm: VDM, theta: Any, data: Any, *, seed: int = 0, chunk: int = 32, executor: Executor | None = None,
+             progress: bool = True) -> ELBO:
+    """13.24 for every example of data (n, ...) floats: an ELBO of arrays (n,), nats, the exact sum over t, one draw of noise each.
+
+    chunk       examples at a time; memory and work per task grow with it
+    executor    a concurrent.futures.Executor that gets one task for each chunk; without one they run here, in turn
+    progress    a bar on stderr when there is a terminal
+
+    EvaluationError when a chunk fails, naming it: nothing is dropped. TypeError, naming the part, for a model that cannot be sent to
+    another process. ValueError for chunk < 1, a negative seed, or data that VDM.elbo would not take.
+    """
+    data = _check_data(data)
+    for name, value, least in (("chunk", chunk, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"evaluate: {name} must be an integer of at least {least}, got {value!r}")
+    starts = range(0, len(data), chunk)
+    bar = _Bar(len(starts), progress)
+    parts: list[ELBO | None] = [None] * len(starts)
+    if executor is None:
+        for i, start in enumerate(starts):
+            parts[i] = _chunk(vdm, theta, data[start : start + chunk], start, seed)
+            bar.update(i + 1)
+    else:
+        futures = []
+        try:
+            for start in starts:
+                futures.append(executor.submit(_chunk, vdm, theta, data[start : start + chunk], start, seed))
+            for i, future in enumerate(futures):
+                parts[i] = future.result()
+                bar.update(i + 1)
+        except Exception as error:
+            for future in futures:
+                future.cancel()
+            _explain(error, vdm, theta)
+            start = starts[min(sum(part is not None for part in parts), len(starts) - 1)]
+            raise EvaluationError(f"evaluate: the chunk of examples {start} to {min(start + chunk, len(data)) - 1} failed: "
+                                  f"{type(error).__name__}: {error}") from error
+    bar.close()
+    return ELBO(*(np.concatenate(column) for column in zip(*parts)))
+
+
+def _chunk(vdm: VDM, theta: Any, x_0: np.ndarray, start: int, seed: int) -> ELBO:
+    """The bound of the examples start, start + 1, ...; a function of its own so that it can be sent elsewhere."""
+    T, dtype = vdm.schedule.T, x_0.dtype if x_0.dtype in (np.float32, np.float64) else np.float64
+    eps = np.empty((T, *x_0.shape), x_0.dtype)
+    for i in range(len(x_0)):
+        eps[:, i] = np.random.default_rng([seed, start + i]).standard_normal((T, *x_0.shape[1:]), dtype)
+    return vdm.elbo(theta, x_0, eps=eps)
+
+
+def _explain(error: Exception, vdm: VDM, theta: Any) -> None:
+    """A TypeError that names the part that cannot be pickled, if that is what went wrong."""
+    if not isinstance(error, (pickle.PicklingError, AttributeError, TypeError)):
+        return
+    for name, part in (("denoiser", vdm.denoiser), ("schedule", vdm.schedule), ("decoder", vdm.decoder), ("variance", vdm.variance), ("theta", theta)):
+        try:
+            pickle.dumps(part)
+        except Exception as cause:
+            raise TypeError(f"evaluate: the vdm's {name} cannot be sent to another process ({cause}); use a class or function that is "
+                            f"defined at the top level of a module (no lambda, no local function), or a ThreadPoolExecutor"
+                            if name != "theta" else f"evaluate: theta cannot be sent to another process ({cause})") from error
+
+
+class _Bar:
+    """chunks done, on stderr, one line that is written over."""
+
+    def __init__(self, n: int, wanted: bool):
+        self.n, self.on = n, wanted and sys.stderr.isatty()
+
+    def update(self, done: int) -> None:
+        if self.on:
+            width = 30
+            filled = math.floor(width * done / self.n)
+            print(f"\revaluate [{'#' * filled}{'.' * (width - filled)}] {done}/{self.n}", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.on:
+            print(file=sys.stderr)

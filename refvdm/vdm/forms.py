@@ -1,0 +1,116 @@
+"""The restrictions of 13.4 as code: a VDM is a Markovian hierarchical VAE, and its bound has three forms with one mean.
+
+    joint         log p(x_0:T) - log q(x_1:T given x_0), 13.21
+    consistency   sum over pairs (x_{t-1}, x_{t+1}): what p says of x_t from above against what q says from below
+    denoising     13.24, closed-form KLs
+
+The consistency form as usually printed (Luo 2022) averages KL(q(x_t given x_{t-1}) to p(x_t given x_{t+1})) over q(x_{t-1}, x_{t+1} given x_0): in it x_t
+does not know x_{t+1}, and the result lies strictly below the bound. Here x_t is averaged over q(x_t given x_{t-1}, x_{t+1}).
+"""
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from ..gaussian import log_normal
+from ..mhvae import MarkovianHVAE
+from .decoder import ExactDecoder, GaussianDecoder, predict, sum_per_example
+from .denoiser import GaussianDenoiser
+from .elbo import VDM, Model, _check_data, _total, prior_kl
+from .forward import coefficient, noise, q_step
+from .schedule import softplus
+
+
+class Forms(NamedTuple):
+    """One sample of each form per example (batch,), nats, from one chain x_1, ..., x_T. Their means are the same ELBO."""
+
+    joint: Any
+    consistency: Any
+    denoising: Any
+
+
+def as_mhvae(vdm: VDM) -> MarkovianHVAE:
+    """The VDM as a hierarchical VAE whose latents z_t = x_t have the data's dimension and whose encoder is fixed (13.22): same theta.
+
+    Encoder t is q(x_t given x_{t-1}), decoder t >= 2 p(x_{t-1} given x_t), decoder 1 that of the VDM, which must be Gaussian: a GaussianDecoder, or
+    an ExactDecoder of a GaussianDenoiser with diagonal covariance. TypeError for others.
+    """
+    if not isinstance(vdm.decoder, GaussianDecoder) and not (isinstance(vdm.decoder, ExactDecoder) and isinstance(vdm.decoder.denoiser, GaussianDenoiser)):
+        raise TypeError(f"as_mhvae: an HVAE's decoders are Gaussian; expected a GaussianDecoder, or an ExactDecoder of a GaussianDenoiser, "
+                        f"got {type(vdm.decoder).__name__}")
+
+    def encoder(t: int) -> Any:
+        def q(theta: Any, x: Any) -> tuple[Any, Any]:
+            mean, var = q_step(vdm.at(theta).schedule, x, t)
+            return mean, np.log(var)
+        return q
+
+    def decoder(t: int) -> Any:
+        def p(theta: Any, x: Any) -> tuple[Any, Any]:
+            mean, var = vdm.at(theta).step(x, t) if t > 1 else _first_step(vdm.at(theta), x)
+            return mean, np.log(var)
+        return p
+
+    levels = range(1, vdm.schedule.T + 1)
+    return MarkovianHVAE([encoder(t) for t in levels], [decoder(t) for t in levels])
+
+
+def _first_step(model: Model, x_1: Any) -> tuple[Any, Any]:
+    """(mean, var) of a Gaussian p(x_0 given x_1)."""
+    ones = np.ones(len(x_1), int)
+    prediction = predict(model.denoiser, model.theta, x_1, ones)
+    if isinstance(model.decoder, GaussianDecoder):
+        return prediction.x_0_hat, np.full((1,) * x_1.ndim, model.decoder.variance, x_1.dtype)
+    return model.decoder.denoiser(None, x_1, ones), model.decoder.denoiser.posterior_variance(x_1, ones)
+
+
+def elbo_forms(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None) -> Forms:
+    """One sample of every form for every example, x_0 (batch, ...): the joint one 13.21, the consistency form, 13.24.
+
+    All three look at one chain: eps (T, batch, ...) standard normal, eps[t-1] makes x_t from x_{t-1} (not from x_0 as in
+    VDM.elbo, whose x_t are drawn independently for each t); rng draws that array when eps is not given. Any decoder.
+    """
+    x_0, model = _check_data(x_0), vdm.at(theta)
+    schedule, T = model.schedule, model.schedule.T
+    eps = noise("elbo_forms", (T, *x_0.shape), x_0.dtype, rng, eps)
+    x, log_q = [x_0], []
+    for t in range(1, T + 1):
+        mean, var = q_step(schedule, x[-1], t)
+        x.append(mean + np.sqrt(var) * eps[t - 1])
+        log_q.append(sum_per_example(log_normal(eps[t - 1], 0.0, 0.0) - 0.5 * np.log(var)))
+    reconstruction = model.reconstruction(x_0, x[1])
+    prior = sum_per_example(log_normal(x[T], 0.0, 0.0))
+    joint, denoising = reconstruction + prior - sum(log_q), 0.0
+    # the consistency form ends with KL(q(x_T given x_{T-1}) to N(0, I)), in closed form
+    mean_T, var_T = q_step(schedule, x[T - 1], T)
+    consistency = reconstruction - 0.5 * sum_per_example(mean_T * mean_T + var_T - 1 - np.log(var_T))
+    for t in range(2, T + 1):
+        mean_p, var_p = model.step(x[t], t)  # p(x_{t-1} given x_t)
+        joint = joint + sum_per_example(log_normal(x[t - 1], mean_p, np.log(var_p)))
+        denoising = denoising + model.kl(x[t], x_0, model.x_0_hat(x[t], np.full(len(x_0), t)), np.full(len(x_0), t))
+        # x_{t-1} given its neighbours x_{t-2} and x_t; p from above and q from below, averaged over it in closed form
+        m, w = _between(schedule, x[t - 2], x[t], t - 1)
+        mean_q, var_q = q_step(schedule, x[t - 2], t - 1)
+        consistency = consistency + _expected_log_normal(m, w, mean_p, var_p) - _expected_log_normal(m, w, mean_q, var_q)
+    return Forms(joint, consistency, _total(reconstruction, prior_kl(schedule, x_0), denoising).total)
+
+
+def _between(schedule: Any, below: Any, above: Any, t: int) -> tuple[Any, Any]:
+    """(mean, var) of q(x_t given x_{t-1}, x_{t+1}), 1 <= t < T: precisions add up.
+
+        1/var = 1/(1 - alpha_t) + alpha_{t+1}/(1 - alpha_{t+1}),    mean = var (sqrt(alpha_t)/(1 - alpha_t) x_{t-1} + sqrt(alpha_{t+1})/(1 - alpha_{t+1}) x_{t+1})
+    """
+    before, now, after = schedule.gamma[t - 1], schedule.gamma[t], schedule.gamma[t + 1]
+    def step(lower, upper):  # sqrt(alpha), 1 - alpha
+        return np.exp(0.5 * (softplus(lower) - softplus(upper))), -expit(upper) * np.expm1(lower - upper)
+    (root, width), (root_next, width_next) = step(before, now), step(now, after)
+    var = 1 / (1 / width + root_next**2 / width_next)
+    mean = coefficient(var * root / width, below) * below + coefficient(var * root_next / width_next, above) * above
+    return mean, coefficient(var, below)
+
+
+def _expected_log_normal(m: Any, w: Any, mean: Any, var: Any) -> Any:
+    """E log N(x; mean, var) over x ~ N(m, w), per example."""
+    return sum_per_example(log_normal(m, mean, np.log(var)) - 0.5 * w / var)
