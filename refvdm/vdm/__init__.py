@@ -1,7 +1,7 @@
 """Variational diffusion models, 13.4.
 
 schedule.py the noise levels | learned.py learned ones | forward.py q | decoder.py p(x_0 | x_1) | elbo.py the model and its bound |
-forms.py as a hierarchical VAE, and the bound's three forms | continuous.py T to infinity | parametrisation.py x_0, eps, v, score |
+hvae.py as a hierarchical VAE | forms.py three forms of the bound | continuous.py T to infinity | parametrisation.py x_0, eps, v, score |
 sample.py from noise to data | probability_flow.py the same without noise, and log-likelihood | evaluate.py over a data set |
 denoiser.py exact denoisers, known data | network.py denoisers that learn
 """
@@ -9,7 +9,7 @@ from .continuous import continuous_kl
 from .decoder import CategoricalDecoder, ExactDecoder, GaussianDecoder
 from .elbo import ELBO, VDM, diffusion_kl, diffusion_kl_general, prior_kl
 from .evaluate import EvaluationError, evaluate
-from .forms import Forms, as_mhvae, elbo_forms
+from .forms import Forms, elbo_forms
 from .forward import q_marginal, q_posterior, q_step, sample_q
 from .learned import LearnedSchedule, LearnedVariance, optimal_variance
 from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
@@ -30,7 +30,6 @@ __all__ = [
            "LearnedVariance",
            "Schedule",
            "ancestral_path",
-           "as_mhvae",
            "continuous_kl",
            "convert",
            "ddim_sample",

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from ..autodiff import stop_gradient
 from ..gaussian import expm1_minus, kl_normal
+from ..mhvae import MarkovianHVAE
 from .decoder import Prediction, predict, predict_x_0, sum_per_example
 from .forward import (
     check_floats,
@@ -28,6 +29,7 @@ from .forward import (
     noise,
     q_posterior,
 )
+from .hvae import as_mhvae
 from .learned import LearnedSchedule, LearnedVariance, log_variances
 from .sample import ancestral_path
 from .schedule import Schedule, softplus
@@ -80,6 +82,10 @@ class VDM:
             schedule = schedule(theta["schedule"])
             denoiser, decoder = (part.with_schedule(schedule) if hasattr(part, "with_schedule") else part for part in (denoiser, decoder))
         return Model(denoiser, theta["denoiser"] if learned else theta, schedule, decoder, _log_variance(self.variance, schedule, theta))
+
+    def as_mhvae(self) -> MarkovianHVAE:
+        """This model as a hierarchical VAE with the same theta, see hvae.as_mhvae. TypeError unless the decoder is Gaussian."""
+        return as_mhvae(self)
 
     def elbo(self, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None, rows: int = 1024) -> ELBO:
         """13.24 with the exact sum over t = 2..T; x_0 (batch, ...) floats.

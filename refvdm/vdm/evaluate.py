@@ -85,7 +85,7 @@ def _explain(error: Exception, vdm: VDM, theta: Any) -> None:
     for name, part in (("denoiser", vdm.denoiser), ("schedule", vdm.schedule), ("decoder", vdm.decoder), ("variance", vdm.variance), ("theta", theta)):
         try:
             pickle.dumps(part)
-        except Exception as cause:
+        except (pickle.PicklingError, AttributeError, TypeError, ValueError) as cause:
             raise TypeError(f"evaluate: the vdm's {name} cannot be sent to another process ({cause}); use a class or function that is "
                             f"defined at the top level of a module (no lambda, no local function), or a ThreadPoolExecutor"
                             if name != "theta" else f"evaluate: theta cannot be sent to another process ({cause})") from error

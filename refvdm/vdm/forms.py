@@ -1,4 +1,4 @@
-"""The restrictions of 13.4 as code: a VDM is a Markovian hierarchical VAE, and its bound has three forms with one mean.
+"""Three forms of the bound, with one mean: the derivation from 13.21 to 13.24, run instead of told.
 
     joint         log p(x_0:T) - log q(x_1:T given x_0), 13.21
     consistency   sum over pairs (x_{t-1}, x_{t+1}): what p says of x_t from above against what q says from below
@@ -15,10 +15,8 @@ import numpy as np
 from scipy.special import expit
 
 from ..gaussian import log_normal
-from ..mhvae import MarkovianHVAE
-from .decoder import ExactDecoder, GaussianDecoder, predict, sum_per_example
-from .denoiser import GaussianDenoiser
-from .elbo import VDM, Model, _check_data, _total, prior_kl
+from .decoder import sum_per_example
+from .elbo import VDM, _check_data, _total, prior_kl
 from .forward import coefficient, noise, q_step
 from .schedule import softplus
 
@@ -29,41 +27,6 @@ class Forms(NamedTuple):
     joint: Any
     consistency: Any
     denoising: Any
-
-
-def as_mhvae(vdm: VDM) -> MarkovianHVAE:
-    """The VDM as a hierarchical VAE whose latents z_t = x_t have the data's dimension and whose encoder is fixed (13.22): same theta.
-
-    Encoder t is q(x_t given x_{t-1}), decoder t >= 2 p(x_{t-1} given x_t), decoder 1 that of the VDM, which must be Gaussian: a GaussianDecoder, or
-    an ExactDecoder of a GaussianDenoiser with diagonal covariance. TypeError for others.
-    """
-    if not isinstance(vdm.decoder, GaussianDecoder) and not (isinstance(vdm.decoder, ExactDecoder) and isinstance(vdm.decoder.denoiser, GaussianDenoiser)):
-        raise TypeError(f"as_mhvae: an HVAE's decoders are Gaussian; expected a GaussianDecoder, or an ExactDecoder of a GaussianDenoiser, "
-                        f"got {type(vdm.decoder).__name__}")
-
-    def encoder(t: int) -> Any:
-        def q(theta: Any, x: Any) -> tuple[Any, Any]:
-            mean, var = q_step(vdm.at(theta).schedule, x, t)
-            return mean, np.log(var)
-        return q
-
-    def decoder(t: int) -> Any:
-        def p(theta: Any, x: Any) -> tuple[Any, Any]:
-            mean, var = vdm.at(theta).step(x, t) if t > 1 else _first_step(vdm.at(theta), x)
-            return mean, np.log(var)
-        return p
-
-    levels = range(1, vdm.schedule.T + 1)
-    return MarkovianHVAE([encoder(t) for t in levels], [decoder(t) for t in levels])
-
-
-def _first_step(model: Model, x_1: Any) -> tuple[Any, Any]:
-    """(mean, var) of a Gaussian p(x_0 given x_1)."""
-    ones = np.ones(len(x_1), int)
-    prediction = predict(model.denoiser, model.theta, x_1, ones)
-    if isinstance(model.decoder, GaussianDecoder):
-        return prediction.x_0_hat, np.full((1,) * x_1.ndim, model.decoder.variance, x_1.dtype)
-    return model.decoder.denoiser(None, x_1, ones), model.decoder.denoiser.posterior_variance(x_1, ones)
 
 
 def elbo_forms(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, eps: Any = None) -> Forms:
