@@ -84,8 +84,9 @@ def pyplot():
     return plt
 
 
-def save_picture(plt, figure, path):
-    figure.tight_layout()
+def save_picture(plt, figure, path, tight=True):
+    if tight:
+        figure.tight_layout()
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", dpi=120)
     plt.close(figure)

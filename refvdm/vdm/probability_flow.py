@@ -26,6 +26,21 @@ from .forward import check_floats, check_rng
 from .sample import _start
 
 
+def velocity(model: Model) -> Callable:
+    """f(x, gamma, ()) = dx/dgamma = a (a x - x_0 hat)/2 as refvdm.ode.solve takes it, x (batch, ...); model = vdm.at(theta)."""
+    gammas = np.asarray(model.schedule.gamma[1:])
+    times = np.arange(1.0, len(gammas) + 1)
+
+    def f(x: Any, gamma: Any, _: Any) -> Any:
+        # a solver's last stage may stand an ulp beyond the end
+        gamma = float(np.clip(gamma, gammas[0], gammas[-1])) if type(gamma) is np.ndarray else gamma
+        t = np.full(len(x), np.interp(gamma, gammas, times))
+        a = x.dtype.type(np.sqrt(expit(-gamma)))
+        return 0.5 * a * (a * x - model.x_0_hat(x, t))
+
+    return f
+
+
 def flow_sample(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator | None = None, *, x_T: Any = None, rtol: float = 1e-6,
                 atol: float = 1e-8, **options: Any) -> np.ndarray:
     """x at the first noise level, gamma_1, of shape (n, ...): the flow from x_T ~ N(0, I) at gamma_T, drawn from rng unless given.
@@ -34,7 +49,7 @@ def flow_sample(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator | N
     """
     model, gammas = _frozen(vdm, theta)
     x = _start(shape, rng, x_T, theta)
-    return solve(_velocity(model, gammas), x, [gammas[-1], gammas[0]], rtol=rtol, atol=atol, dense=False, **options).zs[-1]
+    return solve(velocity(model), x, [gammas[-1], gammas[0]], rtol=rtol, atol=atol, dense=False, **options).zs[-1]
 
 
 def flow_log_prob(vdm: Any, theta: Any, x: Any, *, base: Callable | None = None, divergence: str = "exact", probes: Any = None,
@@ -58,12 +73,12 @@ def flow_log_prob(vdm: Any, theta: Any, x: Any, *, base: Callable | None = None,
         raise ValueError(f"flow_log_prob: probes must have x's shape {x.shape}, got {np.shape(probes)}")
     model, gammas = _frozen(vdm, theta)
     n, D = len(x), x[0].size
-    velocity = _velocity(model, gammas)
+    flow = velocity(model)
 
     def augmented(state: np.ndarray, gamma: np.ndarray, _: Any) -> np.ndarray:
         """[dx/dgamma, div] beside each other, (batch, D + 1)."""
         x = state[:, :D].reshape(n, *shape)
-        dx, pullback = vjp(lambda x: velocity(x, gamma, ()), x)
+        dx, pullback = vjp(lambda x: flow(x, gamma, ()), x)
         if divergence == "exact":
             trace = np.zeros(n, x.dtype)
             for i in range(D):  # the examples do not see each other: one pullback is element i of all of them
@@ -86,17 +101,3 @@ def _frozen(vdm: Any, theta: Any) -> tuple[Model, np.ndarray]:
     """The model and gamma_1..gamma_T as plain numbers."""
     model = vdm.at(stop_gradient(theta))
     return model, np.asarray(model.schedule.gamma[1:])
-
-
-def _velocity(model: Model, gammas: np.ndarray) -> Callable:
-    """f(x, gamma, ()) = a (a x - x_0 hat)/2."""
-    times = np.arange(1.0, len(gammas) + 1)
-
-    def f(x: Any, gamma: Any, _: Any) -> Any:
-        # a solver's last stage may stand an ulp beyond the end
-        gamma = float(np.clip(gamma, gammas[0], gammas[-1])) if type(gamma) is np.ndarray else gamma
-        t = np.full(len(x), np.interp(gamma, gammas, times))
-        a = x.dtype.type(np.sqrt(expit(-gamma)))
-        return 0.5 * a * (a * x - model.x_0_hat(x, t))
-
-    return f
