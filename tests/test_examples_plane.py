@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-plu_flow, mhvae_2d, common = (importlib.import_module(name) for name in ("plu_flow", "mhvae_2d", "common"))
+plu_flow, mhvae_2d, vdm_2d, elbo_forms = (importlib.import_module(name) for name in ("plu_flow", "mhvae_2d", "vdm_2d", "elbo_forms"))
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,7 @@ def no_pictures(monkeypatch):
     (plu_flow.main, [], "gap_nats", "gap to the true density"),
     (plu_flow.main, ["--data", "digits"], "test_bits_per_dim", "test "),
     (mhvae_2d.main, [], "gap_nats", "the bound lies below the true log-likelihood by"),
+    (vdm_2d.main, [], "gap_nats", "the bound lies "),
 ])
 def test_a_run_writes_its_results_and_the_same_command_shows_them_again(main, extra, key, closing, tmp_path, capsys):
     command = ["--steps", "2", "--out", str(tmp_path / "r"), *extra]
@@ -38,6 +39,25 @@ def test_a_run_writes_its_results_and_the_same_command_shows_them_again(main, ex
     assert "seed is 1 here and 0 there" in capsys.readouterr().err
     assert main([*command, "--fresh"]) == 0
     assert (tmp_path / "r" / "old-1" / "metrics.json").exists()
+
+
+def test_the_forms_of_the_bound_are_measured(tmp_path, capsys, monkeypatch):
+    """Means agree within their errors, variances are what the README says of them, the gap is that of the expansion."""
+    monkeypatch.setattr(elbo_forms.variances, "__defaults__", (8, 60))
+    assert elbo_forms.main(["--steps", "2", "--out", str(tmp_path / "r")]) == 0
+    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    for name, means in found["mean"].items():
+        for form, mean in means.items():
+            assert abs(mean - means["joint"]) < 6 * sum((found["variance"][name][f] / 480) ** 0.5 for f in (form, "joint")), (name, form)
+    poor, optimal = found["variance"]["poor"], found["variance"]["optimal"]
+    assert poor["denoising"] < 1e-10 and 10 < poor["consistency"] < poor["joint"]
+    assert optimal["joint"] < optimal["consistency"] < optimal["independent"] < optimal["denoising"]
+    gaps = found["gap_nats"]
+    np.testing.assert_allclose(gaps["linear gamma"][-3:], gaps["expansion, to first order"][-3:], rtol=0.02)
+    assert gaps["linear_beta"][-1] > 0.28 < gaps["cosine"][-1]
+    out = capsys.readouterr().out
+    assert elbo_forms.main(["--steps", "2", "--out", str(tmp_path / "r")]) == 0
+    assert capsys.readouterr().out.splitlines()[-4:] == out.splitlines()[-4:]
 
 
 def test_results_without_a_checkpoint_are_not_overwritten(tmp_path, capsys):
