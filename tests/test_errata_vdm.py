@@ -11,6 +11,7 @@ from refvdm.vdm import (
     Schedule,
     diffusion_kl,
     diffusion_kl_general,
+    elbo_forms,
     prior_kl,
     q_marginal,
     q_posterior,
@@ -188,3 +189,34 @@ def test_13_28_abar_needs_its_index():
     """Printed: abar without t. Corrected: abar_t, another number at every t."""
     np.testing.assert_allclose([q_marginal(SCHEDULE, np.ones(1), t)[0][0] for t in (1, 2, 3)], np.sqrt(ABAR[1:]), rtol=1e-12)
     np.testing.assert_allclose(expit(-SCHEDULE.gamma[1:]), ABAR[1:], rtol=1e-12)
+
+
+def test_luo_consistency_form_as_printed_is_strictly_below():
+    """Printed (Luo 2022, before 13.24): E_q(x_{t-1}, x_{t+1} | x_0) of KL(q(x_t | x_{t-1}) to p(x_t | x_{t+1})). Corrected: x_t is averaged over
+    q(x_t | x_{t-1}, x_{t+1}), as elbo_forms does.
+
+    T = 2, N(0, 2) data, exact means. The printed form draws x_1 without x_2, and so lacks Cov(x_1, x_2 | x_0) m/var, m and var those of
+    p(x_1 | x_2) = N(m x_2, var): strictly below whenever p rises in x_2, by this much. By quadrature on (x_0, x_1, x_2), exact here.
+    """
+    schedule, s2 = Schedule.from_alphas([0.8, 0.4]), 2.0
+    a_1, a_2, abar = 0.8, 0.4, 0.32
+    z, w = hermegauss(5)
+    x_0, e_1, e_2 = (np.reshape(g, (-1, 1)) for g in np.meshgrid(z * np.sqrt(s2), z, z, indexing="ij"))
+    w = np.einsum("i,j,k->ijk", w, w, w).ravel() / (2 * np.pi) ** 1.5
+    x_2 = np.sqrt(a_2) * (np.sqrt(a_1) * x_0 + np.sqrt(1 - a_1) * e_1) + np.sqrt(1 - a_2) * e_2
+    exact = GaussianDenoiser([0.0], [[s2]], schedule)
+    for variance in ("small", "large"):
+        model = VDM(exact, schedule, ExactDecoder(exact), variance)
+        bound = w @ model.elbo(None, x_0, eps=np.stack([e_1, e_1])).total
+        forms = [w @ form for form in elbo_forms(model, None, x_0, eps=np.stack([e_1, e_2]))]
+        np.testing.assert_allclose(forms, bound, rtol=1e-11)
+        # the printed one: the same reconstruction and last term, and the KL with x_1 integrated out of q(x_1 | x_0)
+        x_1 = np.sqrt(a_1) * x_0 + np.sqrt(1 - a_1) * e_1
+        mean_2, var_2 = np.sqrt(a_2) * x_1, 1 - a_2
+        last = 0.5 * (mean_2**2 + var_2 - 1 - np.log(var_2))[:, 0]
+        gain = (1 - a_1) / (1 - abar) * np.sqrt(a_2) + np.sqrt(a_1) * (1 - a_2) / (1 - abar) * s2 * np.sqrt(abar) / (1 - abar + s2 * abar)
+        var = 1 - a_2 if variance == "large" else (1 - a_2) * (1 - a_1) / (1 - abar)
+        kl = 0.5 * ((1 - a_1) / var - 1 - np.log((1 - a_1) / var) + (np.sqrt(a_1) * x_0 - gain * x_2)[:, 0] ** 2 / var)
+        printed = w @ (exact.log_posterior(x_0, x_1, 1) - last - kl)
+        np.testing.assert_allclose(bound - printed, gain / var * np.sqrt(a_2) * (1 - a_1), rtol=1e-10)
+        assert printed < bound - 0.1
