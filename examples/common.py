@@ -3,10 +3,13 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 from refvdm.checkpoint import CheckpointError
 from refvdm.fit import NonFiniteLoss
+
+BEGAN = time.perf_counter()
 
 
 def arguments(name, description, steps):
@@ -66,10 +69,21 @@ def prepare(out, files, fresh):
         raise ValueError(f"{out} holds {mine[0].name} but no checkpoint to go on from; use another --out, or --fresh")
 
 
-def write_metrics(out, metrics):
+def finished(out, results):
+    """What results() returns, written to metrics.json; when the run was finished before, what stands there."""
+    path = out / "metrics.json"
+    if path.exists():
+        print("this run is finished; --fresh starts over")
+        try:
+            return json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); move it away and run again") from None
+    found = results()
     temporary = out / ".metrics.json.tmp"
-    temporary.write_text(json.dumps(metrics, indent=1) + "\n")
-    os.replace(temporary, out / "metrics.json")
+    temporary.write_text(json.dumps(found, indent=1) + "\n")
+    os.replace(temporary, path)
+    print(f"{time.perf_counter() - BEGAN:.0f} s; results in {out}")
+    return found
 
 
 def pyplot():

@@ -14,12 +14,10 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these matrices are small: a second thread only waits
 
-import json
 import sys
-import time
 
 import numpy as np
-from common import arguments, guarded, pyplot, save_picture, write_metrics
+from common import arguments, finished, guarded, pyplot, save_picture
 
 from refvdm.datasets import Ring
 from refvdm.fit import fit
@@ -104,12 +102,9 @@ def many_steps():
 
 
 def run_it(args):
-    began = time.perf_counter()
     three = models(args)
-    if (args.out / "metrics.json").exists():
-        print("this run is finished; --fresh starts over")
-        found = json.loads((args.out / "metrics.json").read_text())
-    else:
+
+    def results():
         measured = {name: variances(vdm, theta, [args.seed, 1]) for name, (vdm, theta) in three.items()}
         counts, gaps = many_steps()
         kl = {name: vdm.kl_per_t(theta, RING.sample(2000, np.random.default_rng([args.seed, 2])), np.random.default_rng([args.seed, 3])).mean(axis=1)
@@ -117,8 +112,9 @@ def run_it(args):
         found = {"variance": {name: m[0] for name, m in measured.items()}, "mean": {name: m[1] for name, m in measured.items()},
                  "T": counts, "gap_nats": gaps, "seed": args.seed, "steps": args.steps}
         draw(found, kl, args)
-        write_metrics(args.out, found)
-        print(f"{time.perf_counter() - began:.0f} s; results in {args.out}")
+        return found
+
+    found = finished(args.out, results)
     print(f"variance of one sample, given x_0 (T = {T}):")
     print(f"{'p':<10}{'joint 13.21':>14}{'consistency':>14}{'denoising 13.24':>17}{'independent x_t':>17}")
     for name, row in found["variance"].items():

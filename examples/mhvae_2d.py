@@ -11,12 +11,10 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these matrices are small: a second thread only waits
 
-import json
 import sys
-import time
 
 import numpy as np
-from common import arguments, guarded, pyplot, save_picture, write_metrics
+from common import arguments, finished, guarded, pyplot, save_picture
 
 from refvdm.autodiff import ravel
 from refvdm.datasets import Ring
@@ -34,7 +32,7 @@ def model():
 
 
 def run_it(args):
-    began, data, hvae, rng = time.perf_counter(), Ring(), model(), np.random.default_rng(args.seed)
+    data, hvae, rng = Ring(), model(), np.random.default_rng(args.seed)
     held_out = data.sample(4000, np.random.default_rng([args.seed, 1]))
 
     def validate(theta):
@@ -43,20 +41,18 @@ def run_it(args):
     run = fit(lambda theta, rng: -np.mean(hvae.elbo(theta, data.sample(256, rng), rng)), hvae.init(rng), rng, steps=args.steps,
               optimizer=Adam(4e-3, cosine_steps=args.steps), ema=EMA(0.99), validate=validate, validate_every=max(1, args.steps // 15),
               checkpoint=args.out / "checkpoint.npz", settings={"seed": args.seed})
-    if (args.out / "metrics.json").exists():
-        print(f"this run is finished ({run.step} steps); --fresh starts over")
-        found = json.loads((args.out / "metrics.json").read_text())
-    else:
+
+    def results():
         test = data.sample(2000, np.random.default_rng([args.seed, 3]))
         truth, rng = data.log_prob(test), np.random.default_rng([args.seed, 4])
         gaps = {f"K={k}": truth - hvae.importance_bound(run.best, test, k, rng) for k in (1, 10, 50)}
-        found = {"gap_nats": {k: float(gap.mean()) for k, gap in gaps.items()},
-                 "gap_standard_error": {k: float(gap.std() / len(gap) ** 0.5) for k, gap in gaps.items()},
-                 "entropy_estimate_nats": -float(truth.mean()), "best_step": run.best_step, "steps": run.step, "seed": args.seed,
-                 "parameters": int(ravel(run.best)[0].size), "history": run.history}
         draw(hvae, run.best, data, args)
-        write_metrics(args.out, found)
-        print(f"{time.perf_counter() - began:.0f} s; results in {args.out}")
+        return {"gap_nats": {k: float(gap.mean()) for k, gap in gaps.items()},
+                "gap_standard_error": {k: float(gap.std() / len(gap) ** 0.5) for k, gap in gaps.items()},
+                "entropy_estimate_nats": -float(truth.mean()), "best_step": run.best_step, "steps": run.step, "seed": args.seed,
+                "parameters": int(ravel(run.best)[0].size), "history": run.history}
+
+    found = finished(args.out, results)
     rows = ", ".join(f"{gap:.3f} with {name}" for name, gap in found["gap_nats"].items())
     print(f"the bound lies below the true log-likelihood by {rows} (nats; K = 1 is the ELBO)")
 

@@ -12,14 +12,12 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these matrices are small: a second thread only waits
 
-import json
 import sys
-import time
 import tracemalloc
 import warnings
 
 import numpy as np
-from common import arguments, guarded, pyplot, save_picture, write_metrics
+from common import arguments, finished, guarded, pyplot, save_picture
 
 from refvdm.autodiff import ravel
 from refvdm.fit import fit
@@ -203,24 +201,20 @@ def adjoint_picture(plt, theta, samples, out):
 
 
 def run_it(args):
-    began = time.perf_counter()
     samples = true_path()
     run = train(samples, args)
-    if (args.out / "metrics.json").exists():
-        print(f"this run is finished ({run.step} steps); --fresh starts over")
-        found = json.loads((args.out / "metrics.json").read_text())
-    else:
+
+    def results():
         errors, peaks = mode_errors(run.best, samples), memory(run.best)
         ts, bar = probe(samples)
         print("the gradient of a loss at six times on [0, 5], by theta and all else, and where its errors come from:")
         print(gradient_report(FIELD, Z0, ts, run.best, bar(solve(FIELD, Z0, ts, run.best).zs)))
-        path = learned_path(run.best)
-        found = {"rms_error": float(np.sqrt(np.mean((path - samples) ** 2))), "best_step": run.best_step, "steps": run.step,
-                 "seed": args.seed, "gradient": args.gradient, "history": run.history, "rtol": errors[0].tolist(),
-                 "gradient_errors": errors[1], "memory_steps": peaks[0], "memory_KiB": peaks[1]}
         draw(run.best, samples, errors, peaks, args.out)
-        write_metrics(args.out, found)
-        print(f"{time.perf_counter() - began:.0f} s; results in {args.out}")
+        return {"rms_error": float(np.sqrt(np.mean((learned_path(run.best) - samples) ** 2))), "best_step": run.best_step, "steps": run.step,
+                "seed": args.seed, "gradient": args.gradient, "history": run.history, "rtol": errors[0].tolist(),
+                "gradient_errors": errors[1], "memory_steps": peaks[0], "memory_KiB": peaks[1]}
+
+    found = finished(args.out, results)
     print(f"learned path on [0, 25]: rms error {found['rms_error']:.3f} (the spiral's radius goes from 2 to 0.5)")
 
 

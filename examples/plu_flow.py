@@ -10,13 +10,11 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these matrices are small: a second thread only waits
 
-import json
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-from common import arguments, guarded, pyplot, save_picture, write_metrics
+from common import arguments, finished, guarded, pyplot, save_picture
 
 from refvdm.autodiff import ravel
 from refvdm.datasets import Crescents, digits
@@ -70,7 +68,7 @@ def plane(args):
         draw_plane(flow, run.best, density, test, args)
         return {"gap_nats": float(gap.mean()), "gap_standard_error": float(gap.std() / len(gap) ** 0.5), "validation_entropy_nats": truth}
 
-    found = finish(args, run, results)
+    found = finished(args.out, lambda: results() | about(args, run))
     print(f"gap to the true density {found['gap_nats']:.3f} nats (standard error {found['gap_standard_error']:.3f}); the uniform "
           f"density of the picture would have {np.log(64) - found['validation_entropy_nats']:.2f}")
 
@@ -137,7 +135,7 @@ def images(args):
         draw_images(flow, run.best, parts[2], args)
         return {"test_bits_per_dim": float(bits.mean()), "test_standard_error": float(bits.std() / len(bits) ** 0.5)}
 
-    found = finish(args, run, results)
+    found = finished(args.out, lambda: results() | about(args, run))
     print(f"test {found['test_bits_per_dim']:.2f} bits/dim (standard error {found['test_standard_error']:.3f} over images; uniform "
           f"{np.log2(LEVELS):.2f}; the diffusion model of examples/vdm_digits.py 1.92)")
 
@@ -162,20 +160,8 @@ def draw_images(flow, theta, test, args):
 # ---------------------------------------------------------------- the command
 
 
-def finish(args, run, results):
-    """The run's metrics, from its file when it was finished before."""
-    path = args.out / "metrics.json"
-    if path.exists():
-        print(f"this run is finished ({run.step} steps); --fresh starts over")
-        return json.loads(path.read_text())
-    found = results() | {"best_step": run.best_step, "steps": run.step, "seed": args.seed, "parameters": int(ravel(run.best)[0].size),
-                         "history": run.history}
-    write_metrics(args.out, found)
-    print(f"{time.perf_counter() - BEGAN:.0f} s; results in {args.out}")
-    return found
-
-
-BEGAN = time.perf_counter()
+def about(args, run):
+    return {"best_step": run.best_step, "steps": run.step, "seed": args.seed, "parameters": int(ravel(run.best)[0].size), "history": run.history}
 
 
 def main(argv=None):

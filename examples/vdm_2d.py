@@ -12,12 +12,10 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these matrices are small: a second thread only waits
 
-import json
 import sys
-import time
 
 import numpy as np
-from common import arguments, guarded, pyplot, save_picture, write_metrics
+from common import arguments, finished, guarded, pyplot, save_picture
 
 from refvdm.autodiff import ravel
 from refvdm.datasets import Ring
@@ -53,25 +51,23 @@ def gap(vdm, theta, x, seed):
 
 
 def run_it(args):
-    began, vdm, rng = time.perf_counter(), model(), np.random.default_rng(args.seed)
+    vdm, rng = model(), np.random.default_rng(args.seed)
     held_out = RING.sample(400, np.random.default_rng([args.seed, 1]))
     start = {"denoiser": vdm.denoiser.init(rng, np.float64), "schedule": vdm.schedule.init(rng)}
     run = fit(lambda theta, rng: -np.mean(vdm.elbo_estimate(theta, RING.sample(256, rng), rng, times="stratified").total), start, rng,
               steps=args.steps, optimizer=Adam(3e-3, cosine_steps=args.steps), ema=EMA(0.995),
               validate=lambda theta: float(np.mean(gap(vdm, theta, held_out, args.seed))), validate_every=max(1, args.steps // 10),
               checkpoint=args.out / "checkpoint.npz", settings={"seed": args.seed})
-    if (args.out / "metrics.json").exists():
-        print(f"this run is finished ({run.step} steps); --fresh starts over")
-        found = json.loads((args.out / "metrics.json").read_text())
-    else:
+
+    def results():
         test = RING.sample(2000, np.random.default_rng([args.seed, 3]))
         missing, schedule = gap(vdm, run.best, test, args.seed + 1), vdm.at(run.best).schedule
-        found = {"gap_nats": float(missing.mean()), "gap_standard_error": float(missing.std() / len(missing) ** 0.5),
-                 "gamma_1": float(schedule.gamma[1]), "gamma_T": float(schedule.gamma[T]), "T": T, "best_step": run.best_step,
-                 "steps": run.step, "seed": args.seed, "parameters": int(ravel(run.best)[0].size), "history": run.history}
         draw(vdm, run.best, args)
-        write_metrics(args.out, found)
-        print(f"{time.perf_counter() - began:.0f} s; results in {args.out}")
+        return {"gap_nats": float(missing.mean()), "gap_standard_error": float(missing.std() / len(missing) ** 0.5),
+                "gamma_1": float(schedule.gamma[1]), "gamma_T": float(schedule.gamma[T]), "T": T, "best_step": run.best_step,
+                "steps": run.step, "seed": args.seed, "parameters": int(ravel(run.best)[0].size), "history": run.history}
+
+    found = finished(args.out, results)
     print(f"the bound lies {found['gap_nats']:.3f} nats below the true log-likelihood (standard error {found['gap_standard_error']:.3f}); "
           f"learned ends of gamma: {found['gamma_1']:.2f} and {found['gamma_T']:.2f}, begun at {GAMMA_1:g} and {GAMMA_T:g}")
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-
-from .gaussian import log_normal
+from scipy.stats import norm
 
 
 class Digits(NamedTuple):
@@ -57,7 +56,7 @@ class Ring:
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """log p(x) (...), nats, x (..., 2)."""
-        each = log_normal(x[..., None, :], self.means, np.log(self.variance)).sum(axis=-1)
+        each = norm.logpdf(x[..., None, :], self.means, np.sqrt(self.variance)).sum(axis=-1)
         return logsumexp(each, axis=-1) - np.log(len(self.means))
 
 
@@ -75,6 +74,5 @@ class Crescents:
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """log p(x) (...), nats, x (..., 2)."""
-        each = [log_normal(x[..., 0], 0.6 * s, 2 * np.log(0.9)) + log_normal(x[..., 1], s * (0.8 * (x[..., 0] - 0.6 * s) ** 2 - 0.9), 2 * np.log(0.25))
-                for s in (1, -1)]
+        each = [norm.logpdf(x[..., 0], 0.6 * s, 0.9) + norm.logpdf(x[..., 1], s * (0.8 * (x[..., 0] - 0.6 * s) ** 2 - 0.9), 0.25) for s in (1, -1)]
         return logsumexp(each, axis=0) - np.log(2)

@@ -34,7 +34,7 @@ def test_a_run_writes_its_results_and_the_same_command_shows_them_again(main, ex
     assert out.splitlines()[-1].startswith(closing)
     assert main(command) == 0
     again = capsys.readouterr().out
-    assert "this run is finished (2 steps)" in again and again.splitlines()[-1] == out.splitlines()[-1]
+    assert "this run is finished" in again and again.splitlines()[-1] == out.splitlines()[-1]
     assert main([*command, "--seed", "1"]) == 2
     assert "seed is 1 here and 0 there" in capsys.readouterr().err
     assert main([*command, "--fresh"]) == 0

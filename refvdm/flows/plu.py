@@ -164,6 +164,7 @@ plu = defvjp(
 
 
 def check_size(who: str, d: Any, least: int = 1) -> int:
+    """d as an int. ValueError unless it is an integer of at least `least`."""
     if isinstance(d, bool) or not isinstance(d, (int, np.integer)) or d < least:
         raise ValueError(f"{who}: d must be an integer of at least {least}, got {d!r}")
     return int(d)

@@ -27,6 +27,7 @@ def rms(x: np.ndarray) -> float:
 
 
 def l2(x: np.ndarray) -> float:
+    """sqrt(sum(x²)) of a vector."""
     return math.sqrt(x.dot(x))
 
 

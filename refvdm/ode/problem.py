@@ -48,6 +48,7 @@ def check_options(who: str, **given: Any) -> Options:
 
 
 def check_state(z0: Any) -> np.ndarray:
+    """z0 as an array of its own, float64 or float32, finite; TypeError or ValueError otherwise."""
     if type(z0) is Tensor:
         raise TypeError("solve: z0 is a Tensor; inside vjp or grad use refvdm.ode.odeint")
     if isinstance(z0, np.ma.MaskedArray):
@@ -61,6 +62,7 @@ def check_state(z0: Any) -> np.ndarray:
 
 
 def check_times(ts: Any) -> np.ndarray:
+    """ts as float64 (n,), finite and in order; TypeError or ValueError otherwise."""
     if type(ts) is Tensor:
         raise TypeError("solve: ts is a Tensor; inside vjp or grad use refvdm.ode.odeint")
     ts = np.array(ts)
