@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import norm
 
 
 class Digits(NamedTuple):
@@ -56,7 +55,7 @@ class Ring:
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """log p(x) (...), nats, x (..., 2)."""
-        each = norm.logpdf(x[..., None, :], self.means, np.sqrt(self.variance)).sum(axis=-1)
+        each = _log_normal(x[..., None, :], self.means, np.sqrt(self.variance)).sum(axis=-1)
         return logsumexp(each, axis=-1) - np.log(len(self.means))
 
 
@@ -74,5 +73,9 @@ class Crescents:
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """log p(x) (...), nats, x (..., 2)."""
-        each = [norm.logpdf(x[..., 0], 0.6 * s, 0.9) + norm.logpdf(x[..., 1], s * (0.8 * (x[..., 0] - 0.6 * s) ** 2 - 0.9), 0.25) for s in (1, -1)]
+        each = [_log_normal(x[..., 0], 0.6 * s, 0.9) + _log_normal(x[..., 1], s * (0.8 * (x[..., 0] - 0.6 * s) ** 2 - 0.9), 0.25) for s in (1, -1)]
         return logsumexp(each, axis=0) - np.log(2)
+
+
+def _log_normal(x: np.ndarray, mean: np.ndarray, deviation: float) -> np.ndarray:
+    return -0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)

@@ -192,8 +192,8 @@ def test_13_28_abar_needs_its_index():
 
 
 def test_luo_consistency_form_as_printed_is_strictly_below():
-    """Printed (Luo 2022, before 13.24): E_q(x_{t-1}, x_{t+1} | x_0) of KL(q(x_t | x_{t-1}) to p(x_t | x_{t+1})). Corrected: x_t is averaged over
-    q(x_t | x_{t-1}, x_{t+1}), as elbo_forms does.
+    """Printed (Luo 2022, before 13.24): E_q(x_{t-1}, x_{t+1} | x_0) of KL(q(x_t | x_{t-1}) to p(x_t | x_{t+1})). Corrected: the same log
+    ratio with x_t averaged over q(x_t | x_{t-1}, x_{t+1}), as elbo_forms does.
 
     T = 2, N(0, 2) data, exact means. The printed form draws x_1 without x_2, and so lacks Cov(x_1, x_2 | x_0) m/var, m and var those of
     p(x_1 | x_2) = N(m x_2, var): strictly below whenever p rises in x_2, by this much. By quadrature on (x_0, x_1, x_2), exact here.

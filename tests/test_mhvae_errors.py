@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from refvdm.autodiff import check_vjp
 from refvdm.mhvae import GaussianConditional, MarkovianHVAE
 
 
@@ -203,7 +204,7 @@ def test_number_of_samples(samples):
         TWO.importance_bound(None, X, samples, rng())
 
 
-@pytest.mark.parametrize("bad", [0, 0.0, -1.0, np.nan])
+@pytest.mark.parametrize("bad", [0, 0.0, -1.0, np.nan, np.inf])
 def test_bound_of_the_log_variance_is_positive(bad):
     with pytest.raises(ValueError, match="max_log_var must be positive"):
         GaussianConditional("a", 2, 2, max_log_var=bad)
@@ -239,3 +240,52 @@ def test_injected_noise_takes_the_models_dtype():
     assert model.encode(None, x, eps=[X])[0].dtype == np.float32
     assert model.elbo(None, x, eps=[X]).dtype == np.float32
     assert model.sample(None, (3, 2), z_T=x, eps=[X]).dtype == np.float32
+
+
+# ---------------------------------------------------------------- names, noise and starts
+
+
+def test_two_networks_of_one_name():
+    """Their parameters would be one dictionary: refused; one network at two places is one set of parameters."""
+    same, other = GaussianConditional("a", 2, 2, (3,)), GaussianConditional("b", 2, 2, (3,))
+    with pytest.raises(ValueError, match=r"two GaussianConditionals have one name: \['a', 'b', 'a'\]"):
+        MarkovianHVAE([same, other], [keep, GaussianConditional("a", 2, 2)]).init(rng())
+    model = MarkovianHVAE([same, same], [other, other])
+    theta = model.init(rng())
+    assert list(theta) == ["a", "b"] and model.elbo(theta, X, eps=EPS).shape == (3,)
+
+
+@pytest.mark.parametrize("hidden", [(), (4,), (3, 5)])
+def test_both_heads_start_at_three_tenths_of_the_networks(hidden):
+    """The last weight times 0.3, everything else as MLP draws it."""
+    part = GaussianConditional("a", 3, 2, hidden)
+    got, drawn = part.init(rng()), part.net.init(rng())
+    last = f"W{len(hidden) + 1}"
+    assert got.keys() == drawn.keys() and all(np.array_equal(got[key], drawn[key]) for key in drawn if key != last)
+    np.testing.assert_allclose(got[last], 0.3 * drawn[last], rtol=1e-15)
+
+
+@pytest.mark.parametrize("bad, dtype", [(np.nan, float), (np.inf, float), (1, complex), (1, bool), (1, object)])
+def test_eps_must_hold_finite_real_numbers(bad, dtype):
+    """Named: who asked, and the level; one bad element is enough. Integers are numbers."""
+    e = np.zeros((3, 2), dtype)
+    e[1, 0] = bad
+    with pytest.raises(ValueError, match=f"^encode: the eps that makes z_2 must hold finite real numbers, got dtype {e.dtype}"):
+        TWO.elbo(None, X, eps=[X, e])
+    with pytest.raises(ValueError, match=f"^sample: the eps that makes z_0 must hold finite real numbers, got dtype {e.dtype}"):
+        TWO.sample(None, (3, 2), z_T=X, eps=[e, X])
+    for kind in (int, np.uint8):
+        ones = np.ones((3, 2), kind)
+        assert np.array_equal(TWO.elbo(None, X, eps=[ones, ones]), TWO.elbo(None, X, eps=[1.0 * ones] * 2))
+
+
+@pytest.mark.parametrize("dtype", [int, bool, complex, object])
+def test_z_T_must_hold_floats(dtype):
+    with pytest.raises(TypeError, match=f"^sample: z_T must hold floats, got dtype {np.dtype(dtype)}"):
+        TWO.sample(None, (3, 2), rng(), z_T=np.ones((3, 2), dtype))
+
+
+def test_gradient_by_the_noise():
+    """eps may be Tensors: d elbo/d eps against finite differences."""
+    check_vjp(lambda a, b: TWO.elbo(None, X, eps=[a, b]), *EPS)
+    check_vjp(lambda a, b: TWO.importance_bound(None, X, 2, eps=[a, b]), *(np.stack([e, 0.5 - e]) for e in EPS))
