@@ -111,9 +111,8 @@ def flat(gradient):
     return np.concatenate([gradient.z0, ravel(gradient.theta)[0], gradient.ts])
 
 
-def memory(theta):
+def memory(theta, counts=(25, 50, 100, 200, 400, 800)):
     """{mode: peak KiB} of solving with rk4 and coming back, for growing numbers of steps."""
-    counts = [25, 50, 100, 200, 400, 800]
     z0 = np.random.default_rng(0).standard_normal((BATCH, 2))
     peaks = {"backsolve": [], "discrete": []}
     for mode, row in peaks.items():

@@ -19,6 +19,7 @@ def no_pictures(monkeypatch):
 
 def test_a_run_writes_its_results_and_the_same_command_shows_them_again(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(spiral, "mode_errors", lambda theta, samples: (np.array([1e-3]), {mode: [0.1] for mode in spiral.COLOURS}))
+    monkeypatch.setattr(spiral.memory, "__defaults__", ((25, 200),))
     monkeypatch.setattr(spiral, "probe", lambda samples: (np.array([0.0, 0.2]), lambda zs: zs))
     command = ["--steps", "3", "--gradient", "discrete", "--out", str(tmp_path / "r")]
     assert spiral.main(command) == 0
@@ -28,7 +29,7 @@ def test_a_run_writes_its_results_and_the_same_command_shows_them_again(tmp_path
     found = json.loads((tmp_path / "r" / "metrics.json").read_text())
     assert out.splitlines()[-1].startswith(f"learned path on [0, 25]: rms error {found['rms_error']:.3f}")
     backsolve, discrete = found["memory_KiB"]["backsolve"], found["memory_KiB"]["discrete"]
-    assert backsolve[-1] < 1.2 * backsolve[0] and discrete[-1] > 5 * discrete[0]
+    assert backsolve[-1] < 1.2 * backsolve[0] and discrete[-1] > 3 * discrete[0]
     assert spiral.main(command) == 0
     assert "this run is finished" in capsys.readouterr().out
     assert spiral.main([*command, "--steps", "4"]) == 2
