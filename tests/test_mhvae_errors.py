@@ -289,3 +289,10 @@ def test_gradient_by_the_noise():
     """eps may be Tensors: d elbo/d eps against finite differences."""
     check_vjp(lambda a, b: TWO.elbo(None, X, eps=[a, b]), *EPS)
     check_vjp(lambda a, b: TWO.importance_bound(None, X, 2, eps=[a, b]), *(np.stack([e, 0.5 - e]) for e in EPS))
+
+
+def test_gradient_of_a_log_variance_alone():
+    """The mean a constant, the log-variance a parameter, (), (2,) or (3, 2): d elbo and d log_joint by it against finite differences."""
+    for s in (np.array(0.3), np.array([0.3, -0.2]), 0.1 * X):
+        check_vjp(lambda s: MarkovianHVAE([lambda theta, z: (0.5 * z, s)], [keep]).elbo(None, X, eps=EPS[:1]), s)
+        check_vjp(lambda s: MarkovianHVAE([keep], [lambda theta, z: (0.5 * z, s)]).log_joint(None, X, EPS[:1]), s)

@@ -2,8 +2,8 @@
 
     sum_t KL_t  ->  1/2 integral over gamma from gamma_1 to gamma_T of exp(-gamma) E|x_0 - x_0 hat(x_gamma)|²
 
-Only the ends are left of the schedule: its shape is a change of variable. With linear gamma, whose steps are d = (gamma_T - gamma_1)/(T - 1), the
-sum is the integral with the error taken at the upper end of every step, so that the gap falls as 1/T:
+Only the ends are left of the schedule: its shape is a change of variable. With linear gamma, in steps of d = (gamma_T - gamma_1)/(T - 1),
+the sum is the integral with the error taken at the upper end of every step, so that the gap falls as 1/T:
 
     sum - integral = d/2 * 1/2 integral of exp(-gamma) (d/dgamma E|x_0 - x_0 hat|²) dgamma + O(d²)
 
@@ -19,7 +19,8 @@ from scipy.special import expit
 from ..autodiff import stop_gradient
 from .decoder import sum_per_example
 from .elbo import VDM, _check_data
-from .forward import coefficient, noise
+from .forward import check_rng, coefficient, noise
+from .learned import LearnedSchedule
 
 
 def continuous_kl(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, gamma: Any = None, eps: Any = None) -> Any:
@@ -31,12 +32,15 @@ def continuous_kl(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | Non
     otherwise. The denoiser is asked at the real t whose gamma this is on the vdm's schedule, which is a constant here: the ends of
     a learned one are not differentiated. ValueError outside the ends.
     """
+    if isinstance(vdm.schedule, LearnedSchedule):
+        theta = {**theta, "schedule": stop_gradient(theta["schedule"])}
     x_0, model = _check_data(x_0), vdm.at(theta)
-    n, table = len(x_0), stop_gradient(model.schedule.gamma)[1:]
+    n, table = len(x_0), model.schedule.gamma[1:]
     ends = table[0], table[-1]
     if gamma is None:
         if rng is None:
             raise ValueError("continuous_kl: give a numpy.random.Generator as rng, or gamma and eps")
+        check_rng("continuous_kl", rng)
         gamma = ends[0] + (ends[1] - ends[0]) * ((rng.random() + np.arange(n) / n) % 1.0)
     gamma = np.asarray(gamma)
     if gamma.shape != (n,) or not np.all((gamma >= table[0]) & (gamma <= table[-1])):

@@ -144,6 +144,7 @@ class GaussianDenoiser(MixtureDenoiser):
         if np.ndim(mean) != 1 or np.shape(cov) != np.shape(mean) * 2:
             raise ValueError(f"GaussianDenoiser: expected mean (D,) and cov (D, D), got {np.shape(mean)} and {np.shape(cov)}")
         super().__init__([1.0], np.asarray(mean)[None], np.asarray(cov)[None], schedule)
+        self.is_diagonal = not np.any(np.asarray(cov) - np.diag(np.diag(cov)))
 
 
 class PointsDenoiser(_Exact):

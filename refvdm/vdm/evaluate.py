@@ -1,7 +1,7 @@
 """The exact bound of a whole data set, in chunks, on one core or on many machines, with the same numbers.
 
-The noise belongs to an example: eps of example i comes from default_rng([seed, i]), whatever chunk it falls into and whoever
-computes it. So every chunk size gives the same numbers up to rounding, and every executor, at one chunk size, the same bits.
+The noise belongs to an example: eps of example i comes from default_rng(SeedSequence(seed, spawn_key=(i,))), whatever chunk it
+falls into and whoever computes it; no other use of the seed gives the same stream. So every chunk size gives the same numbers up to rounding, and every executor, at one chunk size, the same bits.
 
     evaluate(vdm, theta, data, seed=0)                                            here, with a progress bar
     with ProcessPoolExecutor() as pool: evaluate(..., executor=pool)              all cores of a laptop
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import pickle
 import sys
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def evaluate(vdm: VDM, theta: Any, data: Any, *, seed: int = 0, chunk: int = 32,
     executor    a concurrent.futures.Executor that gets one task for each chunk; without one they run here, in turn
     progress    a bar on stderr when there is a terminal
 
-    EvaluationError when a chunk fails, naming it: nothing is dropped. TypeError, naming the part, for a model that cannot be sent to
+    EvaluationError when an executor's chunk fails, naming it: nothing is dropped. TypeError, naming the part, for a model that cannot be sent to
     another process. ValueError for chunk < 1, a negative seed, or data that VDM.elbo would not take.
     """
     data = _check_data(data)
@@ -50,6 +50,7 @@ def evaluate(vdm: VDM, theta: Any, data: Any, *, seed: int = 0, chunk: int = 32,
         for i, start in enumerate(starts):
             parts[i] = _chunk(vdm, theta, data[start : start + chunk], start, seed)
             bar.update(i + 1)
+        bar.close()
     else:
         futures = []
         try:
@@ -59,13 +60,15 @@ def evaluate(vdm: VDM, theta: Any, data: Any, *, seed: int = 0, chunk: int = 32,
                 parts[i] = future.result()
                 bar.update(i + 1)
         except Exception as error:
-            for future in futures:
-                future.cancel()
-            _explain(error, vdm, theta)
-            start = starts[min(sum(part is not None for part in parts), len(starts) - 1)]
+            if not isinstance(executor, ThreadPoolExecutor):
+                _explain(error, vdm, theta)
+            start = starts[sum(part is not None for part in parts)]
             raise EvaluationError(f"evaluate: the chunk of examples {start} to {min(start + chunk, len(data)) - 1} failed: "
                                   f"{type(error).__name__}: {error}") from error
-    bar.close()
+        finally:  # Ctrl-C too: what has not begun must not begin
+            for future in futures:
+                future.cancel()
+            bar.close()
     return ELBO(*(np.concatenate(column) for column in zip(*parts)))
 
 
@@ -74,7 +77,8 @@ def _chunk(vdm: VDM, theta: Any, x_0: np.ndarray, start: int, seed: int) -> ELBO
     T, dtype = vdm.schedule.T, x_0.dtype if x_0.dtype in (np.float32, np.float64) else np.float64
     eps = np.empty((T, *x_0.shape), x_0.dtype)
     for i in range(len(x_0)):
-        eps[:, i] = np.random.default_rng([seed, start + i]).standard_normal((T, *x_0.shape[1:]), dtype)
+        stream = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(start + i,)))
+        eps[:, i] = stream.standard_normal((T, *x_0.shape[1:]), dtype)
     return vdm.elbo(theta, x_0, eps=eps)
 
 
@@ -86,9 +90,9 @@ def _explain(error: Exception, vdm: VDM, theta: Any) -> None:
         try:
             pickle.dumps(part)
         except (pickle.PicklingError, AttributeError, TypeError, ValueError) as cause:
-            raise TypeError(f"evaluate: the vdm's {name} cannot be sent to another process ({cause}); use a class or function that is "
-                            f"defined at the top level of a module (no lambda, no local function), or a ThreadPoolExecutor"
-                            if name != "theta" else f"evaluate: theta cannot be sent to another process ({cause})") from error
+            what = "theta" if part is theta else f"the vdm's {name}"
+            raise TypeError(f"evaluate: {what} cannot be sent to another process ({cause}); use classes and functions that are defined "
+                            f"at the top level of a module (no lambda, no local function), or a ThreadPoolExecutor") from error
 
 
 class _Bar:

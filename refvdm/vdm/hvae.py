@@ -21,9 +21,10 @@ def as_mhvae(vdm: Any) -> MarkovianHVAE:
     Encoder t is q(x_t given x_{t-1}), decoder t >= 2 p(x_{t-1} given x_t), decoder 1 that of the VDM, which must be Gaussian: a GaussianDecoder, or
     an ExactDecoder of a GaussianDenoiser with diagonal covariance. TypeError for others.
     """
-    if not isinstance(vdm.decoder, GaussianDecoder) and not (isinstance(vdm.decoder, ExactDecoder) and isinstance(vdm.decoder.denoiser, GaussianDenoiser)):
-        raise TypeError(f"as_mhvae: an HVAE's decoders are Gaussian; expected a GaussianDecoder, or an ExactDecoder of a GaussianDenoiser, "
-                        f"got {type(vdm.decoder).__name__}")
+    exact = vdm.decoder.denoiser if isinstance(vdm.decoder, ExactDecoder) else None
+    if not isinstance(vdm.decoder, GaussianDecoder) and not (isinstance(exact, GaussianDenoiser) and exact.is_diagonal):
+        raise TypeError(f"as_mhvae: an HVAE's decoders are Gaussian; expected a GaussianDecoder, or an ExactDecoder of a "
+                        f"GaussianDenoiser with diagonal covariance, got {type(vdm.decoder).__name__}")
 
     def encoder(t: int) -> Any:
         def q(theta: Any, x: Any) -> tuple[Any, Any]:

@@ -36,6 +36,8 @@ class LearnedSchedule:
         for name, value, known in (("form", form, ("table", "network")), ("ends", ends, ("learned", "fixed"))):
             if value not in known:
                 raise ValueError(f"LearnedSchedule: {name} must be one of {', '.join(known)}, got {value!r}")
+        if isinstance(hidden, bool) or not isinstance(hidden, (int, np.integer)) or hidden < 1:
+            raise ValueError(f"LearnedSchedule: hidden must be a positive integer, got {hidden!r}")
         self.T, self.gamma_1, self.gamma_T, self.form, self.ends, self.hidden = int(T), float(gamma_1), float(gamma_T), form, ends, int(hidden)
         self._shapes = {name: np.shape(value) for name, value in self.init(np.random.default_rng(0)).items()}
 
@@ -81,7 +83,9 @@ class LearnedVariance:
     """
 
     def __init__(self, T: int):
-        self.T = T
+        if isinstance(T, bool) or not isinstance(T, (int, np.integer)) or T < 2:
+            raise ValueError(f"LearnedVariance: T must be an integer of at least 2, got {T!r}")
+        self.T = int(T)
 
     def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return {"raw": np.full(self.T - 1, -4.0)}
@@ -113,7 +117,9 @@ def optimal_variance(schedule: Schedule, posterior_variance: Any) -> np.ndarray:
     posterior_variance (T+1,) indexed by t: one number for each t, so best of all only for isotropic data. Entries 0 and 1 are not used.
     """
     V = np.asarray(posterior_variance, np.float64)
-    if V.shape != (schedule.T + 1,) or not np.all(V[2:] >= 0):
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"optimal_variance: schedule must be a Schedule, got {type(schedule).__name__}")
+    if V.shape != (schedule.T + 1,) or not np.all((V[2:] >= 0) & (V[2:] < np.inf)):
         raise ValueError(f"optimal_variance: expected {schedule.T + 1} numbers >= 0, indexed by t, got shape {V.shape}")
     before, now = schedule.gamma[1 : schedule.T], schedule.gamma[2:]
     small, _ = log_variances(schedule)

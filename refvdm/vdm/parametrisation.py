@@ -49,11 +49,11 @@ def convert(value: Any, x_t: Any, t: Any, schedule: Schedule, *, source: str, ta
     check_floats("x_t", x_t)
     if np.shape(value) != np.shape(x_t):
         raise ValueError(f"convert: value must have x_t's shape {np.shape(x_t)}, got {np.shape(value)}")
-    if source == target:
-        return value
     gamma = schedule.gamma_at(t)
     if np.shape(gamma) not in ((), np.shape(x_t)[:1]):
         raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, got {np.shape(gamma)}")
+    if source == target:
+        return value
     a, s = coefficient(np.sqrt(expit(-gamma)), x_t), coefficient(np.sqrt(expit(gamma)), x_t)
     return FORMULAS[source, target](value, x_t, a, s)
 
@@ -71,12 +71,15 @@ def loss_weight(schedule: Schedule, t: Any, x_0: Any, parametrisation: str = "ep
     if parametrisation not in PARAMETRISATIONS:
         raise ValueError(f"loss_weight: unknown parametrisation {parametrisation!r}; known are {', '.join(PARAMETRISATIONS)} and simple")
     # |x_0 - x_0 hat|² = |eps - eps hat|²/SNR_t = (1 - abar_t) |v - v hat|²; |eps - eps hat|² = (1 - abar_t) |score - score hat|²
-    return {"x_0": lambda: eps * np.exp(-now), "eps": lambda: eps, "v": lambda: eps * expit(-now), "score": lambda: eps * expit(now)}[parametrisation]()
+    factors = {"x_0": lambda: np.exp(-now), "eps": lambda: 1.0, "v": lambda: expit(-now), "score": lambda: expit(now)}
+    return eps * factors[parametrisation]()
 
 
 def weighted_error(schedule: Schedule, truth: Any, prediction: Any, t: Any, parametrisation: str = "eps") -> Any:
     """w_t |truth - prediction|² per example (batch,), nats: KL_t, or with parametrisation="simple" |eps - eps hat|², no bound."""
     weight = loss_weight(schedule, t, truth, parametrisation)
+    if np.shape(prediction) != np.shape(truth):
+        raise ValueError(f"weighted_error: prediction must have truth's shape {np.shape(truth)}, got shape {np.shape(prediction)}")
     error = sum_per_example(np.square(truth - prediction))
     return coefficient(weight, error) * error
 

@@ -22,7 +22,7 @@ from ..gaussian import log_normal
 from ..ode import solve
 from .decoder import sum_per_example
 from .elbo import Model
-from .forward import check_floats, check_rng
+from .forward import check_floats, check_rng, noise
 from .sample import _start
 
 
@@ -64,13 +64,15 @@ def flow_log_prob(vdm: Any, theta: Any, x: Any, *, base: Callable | None = None,
     With an exact denoiser and base, the log-density of q(x_1) itself. ValueError for another divergence, probes of another shape.
     """
     check_floats("x", x)
+    if not x.size:
+        raise ValueError(f"x must hold at least one example, got shape {x.shape}")
     if divergence not in ("exact", "hutchinson"):
         raise ValueError(f"flow_log_prob: divergence must be 'exact' or 'hutchinson', got {divergence!r}")
     if divergence == "hutchinson" and probes is None:
         check_rng("flow_log_prob", rng)
         probes = rng.choice([-1.0, 1.0], x.shape).astype(x.dtype)
-    if divergence == "hutchinson" and np.shape(probes) != x.shape:
-        raise ValueError(f"flow_log_prob: probes must have x's shape {x.shape}, got {np.shape(probes)}")
+    if divergence == "hutchinson":
+        probes = noise("flow_log_prob", x.shape, x.dtype, None, probes, "probes")
     model, gammas = _frozen(vdm, theta)
     n, D = len(x), x[0].size
     flow = velocity(model)
@@ -94,6 +96,8 @@ def flow_log_prob(vdm: Any, theta: Any, x: Any, *, base: Callable | None = None,
     end = solve(augmented, start, [gammas[0], gammas[-1]], rtol=rtol, atol=atol, dense=False, **options).zs[-1]
     x_T = end[:, :D].reshape(x.shape)
     log_base = sum_per_example(log_normal(x_T, 0.0, 0.0)) if base is None else base(x_T)
+    if np.shape(log_base) != (n,):
+        raise ValueError(f"flow_log_prob: base must return log-densities of shape ({n},), got {np.shape(log_base)}")
     return log_base + end[:, D]
 
 
