@@ -257,7 +257,7 @@ def test_a_model_that_cannot_be_sent_is_a_type_error_that_names_the_part(part, p
     model, theta = PARTS[part]
     with pytest.raises(TypeError, match=rf"evaluate: (the vdm's )?{part} cannot be sent to another process \(") as caught:
         evaluate(model, theta, DATA, chunk=3, executor=pool)
-    assert ("ThreadPoolExecutor" in str(caught.value)) == (part != "theta")
+    assert "ThreadPoolExecutor" in str(caught.value)
     assert caught.value.__cause__ is not None
     assert evaluate(model, theta, DATA, chunk=3).total.shape == (10,)  # here it needs no sending
 

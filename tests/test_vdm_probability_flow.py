@@ -290,7 +290,7 @@ def test_errors():
     with pytest.raises(ValueError, match="divergence must be 'exact' or 'hutchinson', got 'trace'"):
         flow_log_prob(flow, None, x, divergence="trace")
     for probes in (np.ones((1, 2)), np.ones(2), np.ones((2, 3))):
-        with pytest.raises(ValueError, match=r"flow_log_prob: probes must have x's shape \(2, 2\), got"):
+        with pytest.raises(ValueError, match=r"flow_log_prob: probes must have shape \(2, 2\), got"):
             flow_log_prob(flow, None, x, divergence="hutchinson", probes=probes)
     for rng in (None, 0):
         with pytest.raises(TypeError, match="flow_log_prob: rng must be a numpy.random.Generator"):

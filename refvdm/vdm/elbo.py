@@ -5,7 +5,8 @@
                   - sum_{t=2..T} E_q(x_t|x_0) KL(q(x_{t-1} | x_t, x_0) to p(x_{t-1} | x_t))    diffusion_kl
 
 The KLs are in closed form and run from q to p (13.24 as printed has them the other way round). p(x_{t-1} | x_t) is q's posterior
-with x_0 hat(x_t, t) in the place of x_0, of q's variance unless the model says otherwise. One draw of each x_t stands for its expectation: what comes out is unbiased, and its mean
+with x_0 hat(x_t, t) in the place of x_0, of q's variance unless the model says otherwise.
+One draw of each x_t stands for its expectation: what comes out is unbiased, and its mean
 over the noise, not every draw of it, is the bound.
 """
 from __future__ import annotations
@@ -70,14 +71,15 @@ class VDM:
 
     def at(self, theta: Any) -> Model:
         """The model with these parameters: what was learned is made a Schedule and a table of variances."""
-        learned = {name for name, kind, part in (("schedule", LearnedSchedule, self.schedule), ("variance", LearnedVariance, self.variance))
-                   if isinstance(part, kind)}
+        parts = (("schedule", self.schedule, LearnedSchedule), ("variance", self.variance, LearnedVariance))
+        learned = {name for name, part, kind in parts if isinstance(part, kind)}
         denoiser, decoder, schedule = self.denoiser, self.decoder, self.schedule
         if learned:
             expected = {"denoiser", *learned}
             if not isinstance(theta, dict) or theta.keys() != expected:
                 got = sorted(theta) if isinstance(theta, dict) else type(theta).__name__
-                raise ValueError(f"VDM: with a learned {' and '.join(sorted(learned))} theta must be a dict with the keys {sorted(expected)}, got {got}")
+                raise ValueError(f"VDM: with a learned {' and '.join(sorted(learned))} theta must be a dict with the keys "
+                                 f"{sorted(expected)}, got {got}")
         if "schedule" in learned:
             schedule = schedule(theta["schedule"])
             denoiser, decoder = (part.with_schedule(schedule) if hasattr(part, "with_schedule") else part for part in (denoiser, decoder))
