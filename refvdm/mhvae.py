@@ -146,12 +146,14 @@ class MarkovianHVAE:
         if not isinstance(made, tuple) or len(made) != 2:
             raise TypeError(f"{kind} {t} must return a tuple (mean, log_var), got {type(made).__name__}")
         mean, log_var = made
+        if not isinstance(mean, (np.ndarray, Tensor)) or mean.dtype.kind != "f":
+            raise TypeError(f"{kind} {t}: expected a mean of floats, got {type(mean).__name__} of dtype {getattr(mean, 'dtype', None)}")
         if np.shape(mean)[:1] != z.shape[:1] or not _broadcasts(np.shape(log_var), np.shape(mean)):
             raise ValueError(f"{kind} {t}: expected a mean of shape ({len(z)}, ...) and a log_var that broadcasts against it, "
                              f"got {np.shape(mean)} and {np.shape(log_var)}")
         if not np.all(np.isfinite(log_var)):
             raise ValueError(f"{kind} {t} gives a log-variance that is not finite")
-        if type(log_var) is not Tensor and type(mean) is not Tensor:
+        if type(log_var) is not Tensor:
             log_var = np.asarray(log_var, mean.dtype)  # a number must not widen float32
         return mean, log_var
 

@@ -295,7 +295,7 @@ def test_squeeze_factors_and_errors():
             Squeeze().output_shape(shape)
         with pytest.raises(ValueError, match="Squeeze: expected images"):
             Squeeze().forward({}, np.ones((2, *shape)))
-    with pytest.raises(ValueError, match="Squeeze: expected a multiple of 4 channels, got 6"):
+    with pytest.raises(ValueError, match=r"Squeeze: expected shape \(batch, h, w, c\) with c a multiple of 4, got \(1, 2, 2, 6\)"):
         Squeeze().inverse({}, np.ones((1, 2, 2, 6)))
 
 

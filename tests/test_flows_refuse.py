@@ -18,3 +18,12 @@ def test_perm_must_be_a_permutation(perm):
             call(theta, np.ones((2, 3)))
     with pytest.raises(ValueError, match=message):
         layer.matrix(theta)
+
+
+@pytest.mark.parametrize("perm", [[0, 1, 3], [0, 1, -1], [0.0, 1.0, 2.0]])
+def test_perm_out_of_range(perm):
+    layer = PLU(3)
+    theta = layer.init(np.random.default_rng(0)) | {"perm": np.array(perm)}
+    for call in (layer.forward, layer.inverse):
+        with pytest.raises(ValueError, match="perm must be a permutation of 0..2"):
+            call(theta, np.ones((1, 3)))

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from refvdm.autodiff import check_vjp
+from refvdm.autodiff import check_vjp, vjp
 from refvdm.mhvae import GaussianConditional, MarkovianHVAE
 
 
@@ -296,3 +296,19 @@ def test_gradient_of_a_log_variance_alone():
     for s in (np.array(0.3), np.array([0.3, -0.2]), 0.1 * X):
         check_vjp(lambda s: MarkovianHVAE([lambda theta, z: (0.5 * z, s)], [keep]).elbo(None, X, eps=EPS[:1]), s)
         check_vjp(lambda s: MarkovianHVAE([keep], [lambda theta, z: (0.5 * z, s)]).log_joint(None, X, EPS[:1]), s)
+
+
+def test_a_mean_of_integers_is_an_error():
+    """It would take the log-variance and the noise with it."""
+    with pytest.raises(TypeError, match="decoder 1: expected a mean of floats, got ndarray of dtype int"):
+        MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)]).log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
+
+
+def test_a_number_as_log_variance_does_not_widen_inside_vjp():
+    """float32 stays float32 when the mean is a Tensor too."""
+    def part(theta, z):
+        return theta["w"] * z, 0.3
+
+    x, theta = np.ones((3, 2), np.float32), {"w": np.array([0.5, -1.0], np.float32)}
+    value, pullback = vjp(lambda theta: MarkovianHVAE([part], [part]).elbo(theta, x, eps=[x]), theta)
+    assert value.dtype == np.float32 and pullback(np.ones(3, np.float32))[0]["w"].dtype == np.float32

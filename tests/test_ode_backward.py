@@ -58,3 +58,16 @@ def test_the_pullback_of_a_linearised_field_has_P_elements(theta, P):
     np.testing.assert_allclose(value, np.sin(0.3) * z[0], rtol=1e-15)
     np.testing.assert_allclose(z_bar, np.sin(0.3) * a, rtol=1e-15)
     np.testing.assert_allclose(t_bar, np.cos(0.3) * (a @ z[0]), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype, size", [(np.float64, np.finfo(float).max), (np.float32, 1e300)])
+def test_cotangents_at_the_end_of_the_numbers(dtype, size):
+    """The scale of the loss is a power of 2 that exists; what is infinite in z's dtype is refused by name."""
+    solution = solve(lambda z, t, k: -k * z, np.array([1.0], dtype), [0.0, 1.0], np.array(0.5, dtype))
+    bar = np.array([[0.0], [size]])
+    if dtype is np.float32:
+        with pytest.raises(ValueError, match=r"zs_bar must hold finite real numbers \(in float32\)"):
+            adjoint(lambda z, t, k: -k * z, solution, bar, mode="interpolated")
+    else:
+        result = adjoint(lambda z, t, k: -k * z, solution, bar, mode="interpolated")
+        np.testing.assert_allclose(result.z0, size * np.exp(-0.5), rtol=1e-5)

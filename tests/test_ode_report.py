@@ -89,3 +89,13 @@ def test_float32_and_a_gradient_of_zero():
     assert report.modes["discrete"].error < 0.02
     nothing = gradient_report(field, Z0, TS, THETA, 0 * BAR)
     assert all(row.error == 0 for row in nothing.modes.values())
+
+
+def test_where_only_interpolated_fails_the_others_are_reported():
+    """A step so long that its interpolant leaves the field's domain, which no stage has seen."""
+    def f(z, t, k):
+        return k * np.sqrt(z) * 70 * np.exp(-(((t - 0.1) / 0.01) ** 2))
+
+    report = gradient_report(f, np.array([0.05]), [0.0, 0.1], 1.0, np.array([[0.0], [1.0]]), method="midpoint", step=0.1)
+    assert "not finite" in report.modes["interpolated"].failure
+    assert report.modes["discrete"].gradient is not None and "discrete" in str(report)

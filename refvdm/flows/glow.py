@@ -142,9 +142,10 @@ class Squeeze(Layer):
         return np.reshape(np.transpose(x, (0, 1, 3, 5, 2, 4)), (len(x), h, w, c)), _zeros(x)
 
     def inverse(self, theta, y):
-        f, (h, w, c) = self.factor, y.shape[1:]
-        if c % (f * f):
-            raise ValueError(f"Squeeze: expected a multiple of {f * f} channels, got {c}")
+        f = self.factor
+        if y.ndim != 4 or y.shape[3] % (f * f):
+            raise ValueError(f"Squeeze: expected shape (batch, h, w, c) with c a multiple of {f * f}, got {y.shape}")
+        h, w, c = y.shape[1:]
         y = np.reshape(y, (len(y), h, w, c // (f * f), f, f))
         return np.reshape(np.transpose(y, (0, 1, 4, 2, 5, 3)), (len(y), h * f, w * f, c // (f * f))), _zeros(y)
 

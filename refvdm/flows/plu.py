@@ -190,5 +190,5 @@ def _check_theta(theta: dict, d: int) -> None:
     if not isinstance(theta, dict) or theta.keys() != shapes.keys() or any(np.shape(theta[k]) != s for k, s in shapes.items()):
         got = {k: np.shape(v) for k, v in theta.items()} if isinstance(theta, dict) else type(theta).__name__
         raise ValueError(f"PLU: theta must hold {shapes}, got {got}")
-    if np.bincount(theta["perm"], minlength=d).max() > 1:
+    if theta["perm"].dtype.kind not in "iu" or not np.array_equal(np.sort(theta["perm"]), np.arange(d)):
         raise ValueError(f"PLU: perm must be a permutation of 0..{d - 1}, got {theta['perm']}")

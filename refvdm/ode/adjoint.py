@@ -125,11 +125,14 @@ def _check(solution: Solution, zs_bar: Any, mode: str) -> np.ndarray:
     if type(zs_bar) is Tensor:
         raise TypeError("adjoint: zs_bar is a Tensor; inside vjp or grad use refvdm.ode.odeint")
     zs_bar = np.asarray(zs_bar)
+    if zs_bar.dtype.kind in "fiu":
+        with np.errstate(all="ignore"):
+            zs_bar = zs_bar.astype(solution.z0.dtype)
     if zs_bar.shape != solution.zs.shape:
         raise ValueError(f"adjoint: zs_bar must have the shape of solution.zs, {solution.zs.shape}, got {zs_bar.shape}")
-    if zs_bar.dtype.kind not in "fiu" or not np.isfinite(zs_bar).all():
-        raise ValueError(f"adjoint: zs_bar must hold finite real numbers, got dtype {zs_bar.dtype}: {zs_bar}")
-    return zs_bar.astype(solution.z0.dtype).reshape(len(solution.ts), -1)
+    if zs_bar.dtype.kind != "f" or not np.isfinite(zs_bar).all():
+        raise ValueError(f"adjoint: zs_bar must hold finite real numbers (in {solution.z0.dtype}), got dtype {zs_bar.dtype}: {zs_bar}")
+    return zs_bar.reshape(len(solution.ts), -1)
 
 
 # ---------------------------------------------------------------- the augmented state, backward in time
@@ -176,7 +179,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
             rows.add(t, z_at(t, state), scale * state[a], scale * state[a_theta], scale * state[-1])
 
     # a scale of the loss is a scale of the gradient; atol would see it when no z stands beside a. A power of 2: no bit is lost
-    scale = 1.0 if reconstruct else 2.0 ** math.floor(math.log2(np.abs(zs_bar).max() or 1.0))
+    scale = 1.0 if reconstruct else 2.0 ** min(math.floor(math.log2(np.abs(zs_bar).max() or 1.0)), 1000)
     zs_bar = zs_bar / zs_bar.dtype.type(scale)
     log, counted = Log(keep=False), a.stop if seminorm else None
     state = np.zeros(a_theta.stop + 1, solution.z0.dtype)  # a_theta(ts[-1]) = 0, 13.17
