@@ -182,7 +182,8 @@ def check_input(who: str, x: Any, d: int) -> None:
 
 def per_example(log_det: Any, x: Any) -> Any:
     """A log-determinant of one position, times the number of positions, for every example (batch,)."""
-    return np.broadcast_to(log_det * math.prod(x.shape[1:-1]), x.shape[:1])
+    positions = log_det.dtype.type(math.prod(x.shape[1:-1]))  # NumPy 1.26 would widen a float32 number times an int
+    return np.broadcast_to(log_det * positions, x.shape[:1])
 
 
 def _check_theta(theta: dict, d: int) -> None:
