@@ -1,4 +1,5 @@
 """Step policies: SciPy's steps bit for bit, the other libraries' counts, and every rule of every policy by itself."""
+import inspect
 import math
 import warnings
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
+from scipy.integrate._ivp.common import select_initial_step
 
 from refvdm.ode import METHODS, solve
 from refvdm.ode.controller import (
@@ -75,8 +77,11 @@ def test_scipys_steps_to_the_last_bit(problem, method, tolerance):
 
 
 numbers = st.floats(-2, 2, allow_subnormal=False)
+# older SciPys do not cap their first step by the length of the interval; the problems above do not come near it
+CAPS_ITS_FIRST_STEP = "t_bound" in inspect.signature(select_initial_step).parameters
 
 
+@pytest.mark.skipif(not CAPS_ITS_FIRST_STEP, reason="this SciPy chooses another first step on short intervals")
 @given(st.lists(numbers, min_size=9, max_size=9), st.lists(numbers, min_size=3, max_size=3), numbers,
        st.floats(0.01, 6, allow_subnormal=False), st.sampled_from([-1, 1]),
        st.floats(-9, -1, allow_subnormal=False), st.sampled_from(list(THEIR_NAMES)))

@@ -49,7 +49,7 @@ class Controller:
         return weights.e_1986
 
     def cap(self, h: float) -> float:
-        """The longest first step: only SciPy has one."""
+        """The longest first step: only SciPy has one (not yet in 1.13)."""
         return h
 
     def first_step(self, f: Callable[[float, np.ndarray], np.ndarray], y: np.ndarray, f0: np.ndarray, rtol: float, atol: float) -> float:
