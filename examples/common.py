@@ -69,15 +69,16 @@ def prepare(out, files, fresh):
         raise ValueError(f"{out} holds {mine[0].name} but no checkpoint to go on from; use another --out, or --fresh")
 
 
-def finished(out, results):
-    """What results() returns, written to metrics.json; when the run was finished before, what stands there."""
+def finished(out, results, pictures):
+    """What results() returns, written to metrics.json; when the run was finished before and has its pictures, what stands there."""
     path = out / "metrics.json"
-    if path.exists():
+    if path.exists() and (all((out / name).exists() for name in pictures) or pyplot() is None):
         print("this run is finished; --fresh starts over")
         try:
             return json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); move it away and run again") from None
+    print("trained; now the results and pictures", flush=True)
     found = results()
     temporary = out / ".metrics.json.tmp"
     temporary.write_text(json.dumps(found, indent=1) + "\n")

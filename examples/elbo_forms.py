@@ -114,7 +114,7 @@ def run_it(args):
         draw(found, kl, args)
         return found
 
-    found = finished(args.out, results)
+    found = finished(args.out, results, PICTURES)
     print(f"variance of one sample, given x_0 (T = {T}):")
     print(f"{'p':<10}{'joint 13.21':>14}{'consistency':>14}{'denoising 13.24':>17}{'independent x_t':>17}")
     for name, row in found["variance"].items():

@@ -52,7 +52,7 @@ def run_it(args):
                 "entropy_estimate_nats": -float(truth.mean()), "best_step": run.best_step, "steps": run.step, "seed": args.seed,
                 "parameters": int(ravel(run.best)[0].size), "history": run.history}
 
-    found = finished(args.out, results)
+    found = finished(args.out, results, PICTURES)
     rows = ", ".join(f"{gap:.3f} with {name}" for name, gap in found["gap_nats"].items())
     print(f"the bound lies below the true log-likelihood by {rows} (nats; K = 1 is the ELBO)")
 

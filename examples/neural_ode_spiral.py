@@ -213,7 +213,7 @@ def run_it(args):
                 "seed": args.seed, "gradient": args.gradient, "history": run.history, "rtol": errors[0].tolist(),
                 "gradient_errors": errors[1], "memory_steps": peaks[0], "memory_KiB": peaks[1]}
 
-    found = finished(args.out, results)
+    found = finished(args.out, results, PICTURES)
     print(f"learned path on [0, 25]: rms error {found['rms_error']:.3f} (the spiral's radius goes from 2 to 0.5)")
 
 

@@ -68,7 +68,7 @@ def plane(args):
         draw_plane(flow, run.best, density, test, args)
         return {"gap_nats": float(gap.mean()), "gap_standard_error": float(gap.std() / len(gap) ** 0.5), "validation_entropy_nats": truth}
 
-    found = finished(args.out, lambda: results() | about(args, run))
+    found = finished(args.out, lambda: results() | about(args, run), PICTURES[:2])
     print(f"gap to the true density {found['gap_nats']:.3f} nats (standard error {found['gap_standard_error']:.3f}); the uniform "
           f"density of the picture would have {np.log(64) - found['validation_entropy_nats']:.2f}")
 
@@ -135,7 +135,7 @@ def images(args):
         draw_images(flow, run.best, parts[2], args)
         return {"test_bits_per_dim": float(bits.mean()), "test_standard_error": float(bits.std() / len(bits) ** 0.5)}
 
-    found = finished(args.out, lambda: results() | about(args, run))
+    found = finished(args.out, lambda: results() | about(args, run), PICTURES[2:])
     print(f"test {found['test_bits_per_dim']:.2f} bits/dim (standard error {found['test_standard_error']:.3f} over images; uniform "
           f"{np.log2(LEVELS):.2f}; the diffusion model of examples/vdm_digits.py 1.92)")
 

@@ -67,7 +67,7 @@ def run_it(args):
                 "gamma_1": float(schedule.gamma[1]), "gamma_T": float(schedule.gamma[T]), "T": T, "best_step": run.best_step,
                 "steps": run.step, "seed": args.seed, "parameters": int(ravel(run.best)[0].size), "history": run.history}
 
-    found = finished(args.out, results)
+    found = finished(args.out, results, PICTURES)
     print(f"the bound lies {found['gap_nats']:.3f} nats below the true log-likelihood (standard error {found['gap_standard_error']:.3f}); "
           f"learned ends of gamma: {found['gamma_1']:.2f} and {found['gamma_T']:.2f}, begun at {GAMMA_1:g} and {GAMMA_T:g}")
 
