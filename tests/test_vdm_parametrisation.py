@@ -11,6 +11,7 @@ from refvdm.autodiff import check_vjp
 from refvdm.vdm import (
     VDM,
     ConvertedDenoiser,
+    ExactDecoder,
     GaussianDecoder,
     LearnedSchedule,
     Schedule,
@@ -20,6 +21,7 @@ from refvdm.vdm import (
     prior_kl,
     weighted_error,
 )
+from refvdm.vdm.denoiser import GaussianDenoiser
 
 KINDS = ("x_0", "eps", "v", "score")
 PAIRS = list(itertools.permutations(KINDS, 2))
@@ -298,3 +300,25 @@ def test_errors_of_converted_denoisers():
         ConvertedDenoiser(predicts_x_0, schedule, "simple")
     with pytest.raises(ValueError, match="convert: value must have x_t's shape"):
         ConvertedDenoiser(lambda theta, x, t: x[:1], schedule, "v")(None, x, 1)
+
+
+def test_a_learned_schedule_reaches_what_is_converted():
+    """Converting x_0 to x_0 is the identity under a learned schedule too: the inner denoiser gets it."""
+    rng, T = np.random.default_rng(0), 6
+    schedule, learned = Schedule.linear_gamma(T, -6, 5), LearnedSchedule(T, -6, 5)
+    exact = GaussianDenoiser([0.3], [[2.0]], schedule)
+    theta = {"denoiser": (), "schedule": learned.init(rng) | {"increments": rng.standard_normal(T - 1)}}
+    x, eps = rng.standard_normal((4, 1)), rng.standard_normal((T, 4, 1))
+    plain, converted = (VDM(d, learned, GaussianDecoder(0.1)).elbo(theta, x, eps=eps) for d in (exact, ConvertedDenoiser(exact, schedule, "x_0")))
+    np.testing.assert_allclose(converted.total, plain.total, rtol=1e-12)
+
+
+def test_a_denoiser_of_another_schedule_is_refused():
+    """It would take t for another noise level: no error, only a worse bound."""
+    schedule, other = Schedule.linear_gamma(6, -6, 5), Schedule.linear_gamma(6, -5, 5)
+    for denoiser, decoder in ((GaussianDenoiser([0.0], [[1.0]], other), GaussianDecoder(0.1)),
+                              (lambda theta, x, t: x, ExactDecoder(GaussianDenoiser([0.0], [[1.0]], other)))):
+        with pytest.raises(ValueError, match="denoiser was made for another schedule"):
+            VDM(denoiser, schedule, decoder)
+    same = Schedule(schedule.gamma[1:])
+    VDM(GaussianDenoiser([0.0], [[1.0]], same), schedule, GaussianDecoder(0.1))

@@ -32,7 +32,7 @@ def continuous_kl(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | Non
     otherwise. The denoiser is asked at the real t whose gamma this is on the vdm's schedule, which is a constant here: the ends of
     a learned one are not differentiated. ValueError outside the ends.
     """
-    if isinstance(vdm.schedule, LearnedSchedule):
+    if isinstance(vdm.schedule, LearnedSchedule) and isinstance(theta, dict) and "schedule" in theta:
         theta = {**theta, "schedule": stop_gradient(theta["schedule"])}
     x_0, model = _check_data(x_0), vdm.at(theta)
     n, table = len(x_0), model.schedule.gamma[1:]

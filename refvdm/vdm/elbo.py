@@ -56,7 +56,7 @@ class VDM:
 
     theta is any tree and goes to the denoiser whole, unless schedule or variance is learned: then it is {"denoiser": ..., "schedule":
     ..., "variance": ...}, with the last two where they are learned. A denoiser or decoder that holds a schedule of its own is given
-    the learned one through its method with_schedule; a learned schedule makes everything float64.
+    the learned one through its method with_schedule; inside a gradient a learned schedule makes everything float64.
     """
 
     def __init__(self, denoiser: Any, schedule: Schedule | LearnedSchedule, decoder: Any, variance: Any = "small"):
@@ -68,6 +68,12 @@ class VDM:
             raise TypeError(f"VDM: decoder must be an object with log_prob (GaussianDecoder(...), CategoricalDecoder(...)), got {decoder!r}")
         self.denoiser, self.schedule, self.decoder = denoiser, schedule, decoder
         self.variance = _check_variance(variance, schedule.T)
+        if isinstance(schedule, Schedule):
+            for name, part in (("denoiser", denoiser), ("decoder's denoiser", getattr(decoder, "denoiser", None))):
+                own = getattr(part, "schedule", schedule)
+                if isinstance(own, Schedule) and not np.array_equal(stop_gradient(own.gamma), stop_gradient(schedule.gamma)):
+                    raise ValueError(f"VDM: the {name} was made for another schedule, {own!r}, than the model's, {schedule!r}: what it says "
+                                     f"of time t would be about another noise level")
 
     def at(self, theta: Any) -> Model:
         """The model with these parameters: what was learned is made a Schedule and a table of variances."""

@@ -87,13 +87,18 @@ def weighted_error(schedule: Schedule, truth: Any, prediction: Any, t: Any, para
 class ConvertedDenoiser(Scheduled):
     """A denoiser of a network that predicts something else: denoiser(theta, x_t, t) = convert(network(theta, x_t, t), ..., "x_0").
 
-    network(theta, x_t, t) -> (batch, ...) of x_t's shape; parametrisation "eps", "v", "score" or "x_0".
+    network(theta, x_t, t) -> (batch, ...) of x_t's shape; parametrisation "eps", "v", "score" or "x_0". A learned schedule reaches a
+    network that has with_schedule; one that closes over a schedule of its own keeps that.
     """
 
     def __init__(self, network: Any, schedule: Schedule, parametrisation: str):
         if parametrisation not in PARAMETRISATIONS:
             raise ValueError(f"ConvertedDenoiser: unknown parametrisation {parametrisation!r}; known are {', '.join(PARAMETRISATIONS)}")
         self.network, self.schedule, self.parametrisation = network, schedule, parametrisation
+
+    def with_schedule(self, schedule: Schedule) -> ConvertedDenoiser:
+        network = self.network.with_schedule(schedule) if hasattr(self.network, "with_schedule") else self.network
+        return ConvertedDenoiser(network, schedule, self.parametrisation)
 
     def __call__(self, theta: Any, x_t: Any, t: Any) -> Any:
         return convert(self.network(theta, x_t, t), x_t, t, self.schedule, source=self.parametrisation, target="x_0")

@@ -50,8 +50,9 @@ def ddim_sample(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator | N
     used on the way into the i-th time from below; with eta = 0 only eps[0] is needed, and drawn. ValueError for eta outside
     [0, 1] and steps outside 1..T-1.
     """
-    if isinstance(eta, bool) or not isinstance(eta, (int, float, np.number)) or not 0 <= eta <= 1:
+    if isinstance(eta, bool) or not isinstance(eta, (int, float, np.integer, np.floating)) or not 0 <= eta <= 1:
         raise ValueError(f"ddim_sample: eta must lie in [0, 1], got {eta!r}")
+    eta = float(eta)
     T = vdm.schedule.T
     steps = T - 1 if steps is None else steps
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or not 1 <= steps <= T - 1:
