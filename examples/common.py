@@ -103,6 +103,6 @@ def save_picture(plt, figure, path, tight=True):
     if tight:
         figure.tight_layout()
     temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=120)
+    figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
     plt.close(figure)
     os.replace(temporary, path)
