@@ -51,3 +51,8 @@ def _in_one_dtype(*values: Any) -> list:
         return list(values)
     dtype = np.result_type(*dtypes)
     return [v if isinstance(v, Tensor) or np.ndim(v) else np.asarray(v, dtype) for v in values]
+
+
+def sum_per_example(terms: Any) -> Any:
+    """The sum over all axes but the first: (batch, ...) -> (batch,)."""
+    return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))

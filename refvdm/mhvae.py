@@ -17,7 +17,7 @@ import numpy as np
 
 from .autodiff import Tensor, logsumexp
 from .autodiff.tree import float_dtype
-from .gaussian import log_normal
+from .gaussian import log_normal, sum_per_example
 from .nn import MLP
 
 
@@ -49,12 +49,12 @@ class MarkovianHVAE:
     def log_joint(self, theta: Any, x: Any, zs: Sequence[Any]) -> Any:
         """log p(x, z_1:T) = log N(z_T; 0, I) + sum_t log p(z_{t-1} given z_t) (batch,); zs = [z_1, ..., z_T]. 13.2, 13.18."""
         path = self._path(x, zs)
-        total = _sum(log_normal(path[-1], 0.0, 0.0))
+        total = sum_per_example(log_normal(path[-1], 0.0, 0.0))
         for t in range(1, self.T + 1):
             mean, log_var = self._conditional("decoder", t, theta, path[t])
             if mean.shape != path[t - 1].shape:
                 raise ValueError(f"decoder {t}: the mean of p(z_{t - 1} given z_{t}) must have z_{t - 1}'s shape {path[t - 1].shape}, got {mean.shape}")
-            total = total + _sum(log_normal(path[t - 1], mean, log_var))
+            total = total + sum_per_example(log_normal(path[t - 1], mean, log_var))
         return total
 
     def log_posterior(self, theta: Any, x: Any, zs: Sequence[Any]) -> Any:
@@ -64,7 +64,7 @@ class MarkovianHVAE:
             mean, log_var = self._conditional("encoder", t, theta, path[t - 1])
             if mean.shape != path[t].shape:
                 raise ValueError(f"encoder {t}: the mean of q(z_{t} given z_{t - 1}) has shape {mean.shape}, but z_{t} {path[t].shape}")
-            total = total + _sum(log_normal(path[t], mean, log_var))
+            total = total + sum_per_example(log_normal(path[t], mean, log_var))
         return total
 
     def encode(self, theta: Any, x: Any, rng: np.random.Generator | None = None, *, eps: Sequence[Any] | None = None) -> list:
@@ -133,7 +133,7 @@ class MarkovianHVAE:
             e = noise(t, mean)
             z = mean + np.exp(0.5 * log_var) * e
             # log N(z; mean, var) at this z: its distance from the mean is eps, exactly
-            log_q = log_q + _sum(log_normal(e, 0.0, 0.0) - 0.5 * log_var)
+            log_q = log_q + sum_per_example(log_normal(e, 0.0, 0.0) - 0.5 * log_var)
             zs.append(z)
         return zs, log_q
 
@@ -229,7 +229,3 @@ def _check_data(x: Any) -> Any:
 
 def _broadcasts(shape: tuple, onto: tuple) -> bool:
     return len(shape) <= len(onto) and all(n in (1, m) for n, m in zip(shape[::-1], onto[::-1]))
-
-
-def _sum(terms: Any) -> Any:
-    return np.sum(terms, axis=tuple(range(1, terms.ndim)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..gaussian import log_normal
+from ..gaussian import log_normal, sum_per_example
 
 
 class Flow:
@@ -59,7 +59,7 @@ class Flow:
     def log_prob(self, theta: list, x: Any) -> Any:
         """log p(x) (batch,), nats, of the density in the units of x."""
         z, log_det = self.forward(theta, x)
-        return np.sum(log_normal(z, 0.0, 0.0), axis=tuple(range(1, z.ndim))) + log_det
+        return sum_per_example(log_normal(z, 0.0, 0.0)) + log_det
 
     def sample(self, theta: list, shape: tuple, rng: np.random.Generator | None = None, *, z: Any = None) -> np.ndarray:
         """x of the given shape (n, ...), made from z ~ N(0, I), which may be given instead of rng (n, *output_shape(...))."""

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ..gaussian import sum_per_example
 from ..nn import MLP
 from .plu import check_input, check_size, per_example
 
@@ -96,13 +97,13 @@ class AffineCoupling(Layer):
         check_input("AffineCoupling", x, self.d)
         still, moving = self._halves(x)
         s, shift = self._scale_and_shift(theta, still)
-        return self._joined(still, moving * np.exp(s) + shift), _sum(s)
+        return self._joined(still, moving * np.exp(s) + shift), sum_per_example(s)
 
     def inverse(self, theta, y):
         check_input("AffineCoupling", y, self.d)
         still, moving = self._halves(y)
         s, shift = self._scale_and_shift(theta, still)
-        return self._joined(still, (moving - shift) * np.exp(-s)), -_sum(s)
+        return self._joined(still, (moving - shift) * np.exp(-s)), -sum_per_example(s)
 
     def _scale_and_shift(self, theta, still):
         out = self.net(theta, still)
@@ -115,10 +116,6 @@ class AffineCoupling(Layer):
 
     def _joined(self, still, moving):
         return np.concatenate([moving, still] if self.swap else [still, moving], axis=-1)
-
-
-def _sum(s: Any) -> Any:
-    return np.sum(s, axis=tuple(range(1, s.ndim)))
 
 
 class Squeeze(Layer):

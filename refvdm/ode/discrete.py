@@ -57,7 +57,7 @@ class _StepBack:
         self.field, self.weights, self.step = field, weights, step
         self.K_bar = np.zeros_like(step.K)
         self.y_bar = np.zeros_like(step.y)
-        self.t_bar = self.h_bar = 0.0  # t and h as independent: t is the start, stage i is at t + c_i h
+        self.t_bar = self.h_bar = 0.0  # t and h as independent: t is the start, stage i is at t + cs[i] h
         self._sum(weights.b, y_new_bar)
 
     def _sum(self, b: np.ndarray, bar: np.ndarray) -> None:
@@ -79,12 +79,12 @@ class _StepBack:
     def through_the_stages(self) -> tuple[np.ndarray, np.ndarray, float, float]:
         """dL/dy, dL/dtheta, dL/dt, dL/dh, from the last stage, k_{s+1} = f(t + h, y_new), to the first."""
         step, w = self.step, self.weights
-        rows = [(*w.A, w.b)[i] for i in range(len(step.K))]  # stage i is at y + h sum_j rows[i]_j k_j, at t + c_i h
+        rows, cs = (*w.A, w.b), (*w.c, 1.0)  # stage i is at y + h sum_j rows[i]_j k_j, at t + cs[i] h
         theta_bar = np.zeros(self.field.n_theta, step.y.dtype)
         for i in range(len(step.K) - 1, -1, -1):
             if not self.K_bar[i].any():
                 continue
-            c, y_i = (*w.c, 1.0)[i], step.y + step.h * (rows[i] @ step.K[:i])
+            c, y_i = cs[i], step.y + step.h * (rows[i] @ step.K[:i])
             _, y_i_bar, stage_theta_bar, t_i_bar = self.field.pulled(step.t + c * step.h, y_i, self.K_bar[i])
             self._sum(rows[i], y_i_bar)
             theta_bar += stage_theta_bar

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import expit
 
 from ..autodiff import stop_gradient
-from .decoder import sum_per_example
+from ..gaussian import sum_per_example
 from .elbo import VDM, _check_data
 from .forward import check_rng, coefficient, noise
 from .learned import LearnedSchedule

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from ..autodiff import Tensor, log_softmax, stop_gradient
-from ..gaussian import log_normal
+from ..gaussian import log_normal, sum_per_example
 from .schedule import Schedule
 
 
@@ -149,8 +149,3 @@ def choose(probabilities: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.n
     k = np.sum(cumulated < u[..., None], axis=-1)
     p, upto = (np.take_along_axis(a, k[..., None], axis=-1)[..., 0] for a in (probabilities, cumulated))
     return k, 1 - (upto - u) / p
-
-
-def sum_per_example(x: Any) -> Any:
-    """The sum over all axes but the first: (batch, ...) -> (batch,)."""
-    return np.sum(x, axis=tuple(range(1, np.ndim(x))))

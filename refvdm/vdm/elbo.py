@@ -18,9 +18,9 @@ import numpy as np
 from scipy.special import expit
 
 from ..autodiff import stop_gradient
-from ..gaussian import expm1_minus, kl_normal
+from ..gaussian import expm1_minus, kl_normal, sum_per_example
 from ..mhvae import MarkovianHVAE
-from .decoder import Prediction, predict, predict_x_0, sum_per_example
+from .decoder import Prediction, predict, predict_x_0
 from .forward import (
     check_floats,
     check_rng,

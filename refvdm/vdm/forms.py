@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from ..gaussian import log_normal
-from .decoder import sum_per_example
+from ..gaussian import log_normal, sum_per_example
 from .elbo import VDM, _check_data, _total, prior_kl
 from .forward import coefficient, noise, q_step
 from .schedule import softplus

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from .decoder import sum_per_example
+from ..gaussian import sum_per_example
 from .forward import check_floats, coefficient, gammas
 from .schedule import Schedule, Scheduled
 

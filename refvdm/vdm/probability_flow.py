@@ -18,9 +18,8 @@ import numpy as np
 from scipy.special import expit
 
 from ..autodiff import stop_gradient, vjp
-from ..gaussian import log_normal
+from ..gaussian import log_normal, sum_per_example
 from ..ode import solve
-from .decoder import sum_per_example
 from .elbo import Model
 from .forward import check_floats, check_rng, noise
 from .sample import _start
