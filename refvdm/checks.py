@@ -1,0 +1,220 @@
+"""What every public function says to bad input: one vocabulary, used by all.
+
+A check takes an argument's name and the argument, and gives the argument back as the code behind it
+wants it, or raises a ValueError or TypeError that names it, says what was expected and what came.
+Public functions check once, where an argument comes in; what lies behind them trusts.
+
+Shapes are written as in the docstrings, ("batch", ..., 3): a number is that length, a word is any
+length, ... any number of axes.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .autodiff import Tensor
+
+Kind = TypeVar("Kind")
+BATCH = ("batch", ...)
+
+# ---------------------------------------------------------------- arrays
+
+
+def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -> Any:
+    """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
+    if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not _ordinary(x):
+        raise TypeError(f"{name} must be an array of floats, got {what(x)}")
+    if not _fits(x.shape, shape):
+        raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
+    if finite:
+        _all_finite(name, x)
+    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+
+
+def like(name: str, x: Any, other_name: str, other: Any) -> Any:
+    """An array or Tensor of floats of the other one's shape; not looked at for nan."""
+    if np.shape(x) != np.shape(other):
+        raise ValueError(
+            f"{name} must have {other_name}'s shape {np.shape(other)}, got {np.shape(x)}")
+    return floats(name, x, (...,), finite=False)
+
+
+def reals(name: str, x: Any, shape: Sequence, *, finite: bool = True) -> np.ndarray:
+    """A float64 array of its own from any real numbers, nested lists and integers included."""
+    if isinstance(x, Tensor):
+        raise TypeError(f"{name} must hold plain numbers, got a Tensor")
+    try:
+        array = np.array(x)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{name} must have shape {shown(shape)}: {error}") from None
+    if array.dtype.kind not in "fiu" or not _ordinary(x):
+        raise TypeError(f"{name} must hold real numbers, got {what(x if _foreign(x) else array)}")
+    if not _fits(array.shape, shape):
+        raise ValueError(f"{name} must have shape {shown(shape)}, got {array.shape}")
+    if finite:
+        _all_finite(name, array)
+    return array.astype(np.float64)
+
+
+def integers(name: str, x: Any, shapes: Sequence[tuple], least: int, most: int) -> np.ndarray:
+    """An integer, or an array of integers, of one of these shapes, each in least..most."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "iu" or not _ordinary(x):
+        raise TypeError(f"{name} must be an integer or an array of integers, got {what(array)}")
+    if array.shape not in shapes:
+        expected = " or ".join(map(str, shapes))
+        raise ValueError(f"{name} must be one integer or have shape {expected}, got {array.shape}")
+    if array.size and not (least <= array.min() and array.max() <= most):
+        raise ValueError(f"{name} must lie in {least}..{most}, got {array.min()}..{array.max()}")
+    return array
+
+
+def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
+    """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
+    if eps is not None:
+        eps = floats(f"{who}: {name}", eps, tuple(shape))
+        return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
+    if rng is None:
+        raise ValueError(f"{who}: give a numpy.random.Generator as rng, or the noise as {name}")
+    drawn_as = dtype if dtype in (np.float32, np.float64) else np.float64
+    drawn = generator(f"{who}: rng", rng).standard_normal(tuple(shape), dtype=drawn_as)
+    return drawn.astype(dtype, copy=False)
+
+
+# ---------------------------------------------------------------- single values
+
+
+def integer(name: str, n: Any, least: int = 1, most: float = math.inf) -> int:
+    """An integer (of NumPy's too, but not a bool) from least to most."""
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not least <= n <= most:
+        expected = f"of at least {least}" if most == math.inf else f"in {least}..{most}"
+        raise ValueError(f"{name} must be an integer {expected}, got {n!r}")
+    return int(n)
+
+
+def number(name: str, x: Any, interval: str = "(-inf, inf)") -> float:
+    """A real number in the interval, written as in mathematics: "[0, 1)", "(0, inf)"."""
+    low, high = map(float, interval[1:-1].split(","))
+    inside = _is_number(x) and (low < x < high or x == low and interval[0] == "["
+                                or x == high and interval[-1] == "]")
+    if not inside:
+        raise ValueError(f"{name} must lie in {interval}, got {x!r}")
+    return float(x)
+
+
+def positive(name: str, x: Any) -> float:
+    """A positive finite number."""
+    if not _is_number(x) or not 0 < x < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {x!r}")
+    return float(x)
+
+
+def one_of(name: str, word: Any, known: Container[str]) -> Any:
+    """One of these words."""
+    if not isinstance(word, str) or word not in known:
+        words = ", ".join(map(str, known))  # type: ignore[call-overload]
+        raise ValueError(f"{name} must be one of {words}, got {word!r}")
+    return word
+
+
+def generator(name: str, rng: Any) -> np.random.Generator:
+    """A numpy.random.Generator."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"{name} must be a numpy.random.Generator (np.random.default_rng(seed)), "
+                        f"got {type(rng).__name__}")
+    return rng
+
+
+def instance(name: str, x: Any, kind: type[Kind]) -> Kind:
+    """An object of this class."""
+    if not isinstance(x, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {type(x).__name__}")
+    return x
+
+
+def function(name: str, f: Any, called_as: str) -> Callable:
+    """Something that can be called."""
+    if not callable(f):
+        raise TypeError(f"{name} must be callable as {called_as}, got {type(f).__name__}")
+    return f
+
+
+def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
+    """A shape to make something of: a tuple of integers of at least 1, the first how many."""
+    if (not isinstance(shape, tuple) or not shape
+            or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in shape)):
+        raise ValueError(f"{name} must be a tuple {expected} with n >= 1, got {shape!r}")
+    return tuple(map(int, shape))
+
+
+def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict:
+    """A dict with exactly these keys, whose leaves have these shapes."""
+    if isinstance(theta, dict) and theta.keys() == shapes.keys():
+        if all(np.shape(theta[key]) == shape for key, shape in shapes.items()):
+            return theta
+    got: Any = type(theta).__name__
+    if isinstance(theta, dict):
+        got = {key: np.shape(value) for key, value in theta.items()}
+    raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
+
+
+# ---------------------------------------------------------------- how things are called
+
+
+def what(x: Any) -> str:
+    """How an argument that is no array of floats is called, and what to do about it."""
+    if isinstance(x, np.ma.MaskedArray):
+        return "a masked array, whose mask would be lost; use .filled(value)"
+    if isinstance(x, np.matrix):
+        return "an np.matrix, whose * means something else; use np.asarray(matrix)"
+    if _foreign(x) == "torch":
+        return "a torch.Tensor; hand it over as x.detach().numpy()"
+    if _foreign(x) in ("jax", "jaxlib"):
+        return "a jax array; hand it over as np.asarray(x)"
+    if not isinstance(x, (np.ndarray, np.generic, Tensor)):
+        return f"{type(x).__name__}; np.array(x, float) makes it one"
+    if x.dtype.kind == "c":
+        return f"dtype {x.dtype}; take its real part"
+    return f"dtype {x.dtype}; cast it with .astype(float)"
+
+
+def shown(shape: Sequence) -> str:
+    """(batch, ..., 3) for ("batch", ..., 3)."""
+    words = ["..." if n is ... else str(n) for n in shape]
+    return f"({words[0]},)" if len(words) == 1 and shape[0] is not ... else f"({', '.join(words)})"
+
+
+def _foreign(x: Any) -> str:
+    """The package of another library's array, "" for everything else."""
+    package = type(x).__module__.partition(".")[0]
+    return package if hasattr(x, "shape") and package not in ("numpy", "refvdm", "builtins") else ""
+
+
+def _ordinary(x: Any) -> bool:
+    return not isinstance(x, (np.ma.MaskedArray, np.matrix))
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (int, float, np.integer, np.floating)) and not isinstance(x, bool)
+
+
+def _fits(got: tuple, shape: Sequence) -> bool:
+    if ... in shape:
+        at = list(shape).index(...)
+        behind = len(shape) - at - 1
+        if len(got) < at + behind:
+            return False
+        got = got[:at] + got[len(got) - behind:]
+        shape = (*shape[:at], *shape[at + 1:])
+    return len(got) == len(shape) and all(isinstance(n, str) or n == m for n, m in zip(shape, got))
+
+
+def _all_finite(name: str, x: Any) -> None:
+    values = x.value if isinstance(x, Tensor) else x
+    finite = np.isfinite(values)
+    if not finite.all():
+        at = tuple(map(int, np.argwhere(~finite)[0]))
+        raise ValueError(f"{name} must be finite, got {values[at]} at index {at}")
