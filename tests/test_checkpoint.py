@@ -12,9 +12,11 @@ from hypothesis.extra import numpy as hnp
 from refvdm.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(-2**130, 2**130), st.floats(), st.text(max_size=5))
-arrays = hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.int8, bool, np.uint64]), hnp.array_shapes(min_dims=0, max_side=3))
+arrays = hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.int8, bool, np.uint64]),
+                    hnp.array_shapes(min_dims=0, max_side=3))
 trees = st.recursive(st.one_of(plain, arrays), lambda t: st.one_of(
-    st.lists(t, max_size=3), st.lists(t, max_size=3).map(tuple), st.dictionaries(st.text(max_size=4), t, max_size=3)), max_leaves=8)
+    st.lists(t, max_size=3), st.lists(t, max_size=3).map(tuple),
+    st.dictionaries(st.text(max_size=4), t, max_size=3)), max_leaves=8)
 
 
 def same(a, b):

@@ -64,14 +64,15 @@ def test_scale_levels_errors():
 
 @pytest.mark.parametrize("density", [Ring(), Ring(5, 1.0, 0.4), Crescents()])
 def test_a_density_integrates_to_one_and_its_samples_follow_it(density):
-    """The integral of p over a fine grid is 1; means of x, x² and log p over samples are those of p, within 5 standard errors."""
+    """The integral of p over a fine grid is 1; means of x, x² and log p over samples are those of p,
+    within 5 standard errors."""
     axis = np.linspace(-15, 15, 601)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
     p = np.exp(density.log_prob(grid)) * (axis[1] - axis[0]) ** 2
     assert p.sum() == pytest.approx(1, abs=1e-6)
     x = density.sample(20_000, np.random.default_rng(0))
     assert x.shape == (20_000, 2)
-    for f in (lambda x: x[..., 0], lambda x: x[..., 1], lambda x: x[..., 0] ** 2, lambda x: x[..., 1] ** 2, lambda x: x[..., 0] * x[..., 1],
-              lambda x: x[..., 0] ** 3 * x[..., 1], density.log_prob):
+    for f in (lambda x: x[..., 0], lambda x: x[..., 1], lambda x: x[..., 0] ** 2, lambda x: x[..., 1] ** 2,
+              lambda x: x[..., 0] * x[..., 1], lambda x: x[..., 0] ** 3 * x[..., 1], density.log_prob):
         seen = f(x)
         assert abs(seen.mean() - (p * f(grid)).sum()) < 5 * seen.std() / len(x) ** 0.5

@@ -1,4 +1,5 @@
-"""13.1 as printed fails checks that the corrected forms, which the library implements, pass: one test per correction."""
+"""13.1 as printed fails checks that the corrected forms, which the library implements, pass:
+one test per correction."""
 import numpy as np
 import pytest
 
@@ -30,7 +31,8 @@ def odd_and_even(d):
 
 @pytest.mark.parametrize("d", [2, 3, 5])
 def test_13_1_determinant_without_P(d):
-    """Printed: det W = det L det U. Corrected: det W = det P det L det U. For an odd P the printed sign is wrong, log|det W| is not."""
+    """Printed: det W = det L det U. Corrected: det W = det P det L det U. For an odd P the printed sign is wrong,
+    log|det W| is not."""
     found = odd_and_even(d)
     assert len(found[-1]) > 5 and len(found[1]) > 5
     for parity, cases in found.items():
@@ -46,7 +48,8 @@ def test_13_1_determinant_without_P(d):
 
 
 def test_13_1_W11_is_zero():
-    """W11 = 0 rules out W = L U, as printed; the identity, a permutation too, is none of these. With P any of them has a factorisation."""
+    """W11 = 0 rules out W = L U, as printed; the identity, a permutation too, is none of these.
+    With P any of them has a factorisation."""
     swap = np.array([[0.0, 1.0], [1.0, 0.0]])
     with pytest.raises(ZeroDivisionError, match="pivot 0"):
         doolittle(swap)
@@ -57,7 +60,8 @@ def test_13_1_W11_is_zero():
 
 
 def test_13_1_first_pivot_is_not_enough():
-    """Printed: only W11 = 0 is in the way. Corrected: every leading principal minor must not be 0. Here they are 1, 0, -1.
+    """Printed: only W11 = 0 is in the way. Corrected: every leading principal minor must not be 0.
+    Here they are 1, 0, -1.
 
     No L and U at all: row 1 of U is [1, 1, 0] and L21 = 1, so U22 = 0; then L31 = 0 and W32 = L32 U22 = 0, but it is 1.
     """
@@ -75,7 +79,8 @@ def test_13_1_first_pivot_is_not_enough():
 
 
 def test_13_1_an_LU_exists_iff_no_leading_minor_is_zero():
-    """Doolittle succeeds on W exactly when its leading principal minors (the last aside) are not 0; PLU does on every invertible W."""
+    """Doolittle succeeds on W exactly when its leading principal minors (the last aside) are not 0;
+    PLU does on every invertible W."""
     succeeded = failed = 0
     for seed in range(300):
         W = np.random.default_rng(seed).integers(-1, 2, (3, 3)).astype(float)

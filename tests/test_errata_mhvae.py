@@ -1,4 +1,5 @@
-"""13.2, 13.20 and 13.21 as printed fail checks that the corrected forms, which the library implements, pass: one test per correction.
+"""13.2, 13.20 and 13.21 as printed fail checks that the corrected forms, which the library implements, pass:
+one test per correction.
 
 Expectations over q are Gauss-Hermite sums, exact here; every node is one example of the batch.
 """
@@ -16,16 +17,18 @@ def nodes(n):
 
 
 def one_level(w, s2, shift=0.0, ratio=1.0):
-    """T = 1: z ~ N(0, 1), x = w z + N(0, s2). Decoder, and the exact encoder with its mean shifted and its variance times ratio."""
+    """T = 1: z ~ N(0, 1), x = w z + N(0, s2). Decoder, and the exact encoder with its mean shifted and its
+    variance times ratio."""
     gain, var = w / (w**2 + s2), s2 / (w**2 + s2)
-    return MarkovianHVAE([lambda theta, x: (gain * x + shift, np.log(ratio * var))], [lambda theta, z: (w * z, np.log(s2))])
+    return MarkovianHVAE([lambda theta, x: (gain * x + shift, np.log(ratio * var))],
+                         [lambda theta, z: (w * z, np.log(s2))])
 
 
 def test_13_20_exceeds_log_p():
     """Printed: E_q log p(x | z_1:T)/q(z_1:T | x). Corrected: E_q log p(x, z_1:T)/q(z_1:T | x).
 
-    T = 1 with the exact posterior: the corrected one is log p(x); the printed one is log p(x) - E_q log p(z), above it by
-    1/2 log 2π + 1/2 E_q z² for every x: no bound.
+    T = 1 with the exact posterior: the corrected one is log p(x); the printed one is log p(x) - E_q log p(z),
+    above it by 1/2 log 2π + 1/2 E_q z² for every x: no bound.
     """
     w, s2, (e, weights) = 0.8, 0.5, nodes(5)
     model = one_level(w, s2)
@@ -42,8 +45,8 @@ def test_13_20_exceeds_log_p():
 
 
 def test_13_21_left_side_is_not_its_right_side():
-    """Printed: 13.21 with p(x | z_1:T) on its left. Corrected: p(x, z_1:T). With T = 2 and a q that is not exact the corrected sides agree;
-    the printed left is p(x | z_1) over q, which lacks E_q log p(z_1:T).
+    """Printed: 13.21 with p(x | z_1:T) on its left. Corrected: p(x, z_1:T). With T = 2 and a q that is not exact the
+    corrected sides agree; the printed left is p(x | z_1) over q, which lacks E_q log p(z_1:T).
     """
     q = [(0.4, 0.1, -0.6), (0.5, -0.2, -0.3)]
     p = [(0.9, 0.3, -0.7), (-0.6, 0.2, 0.1)]
@@ -67,10 +70,11 @@ def test_13_21_left_side_is_not_its_right_side():
 
 
 def test_13_2_first_line_lacks_q():
-    """Printed: log p(x) = log ∫ p(x, z)/q(z | x) dz. Corrected: log ∫ p(x, z)/q(z | x) q(z | x) dz, for every q wide enough.
+    """Printed: log p(x) = log ∫ p(x, z)/q(z | x) dz. Corrected: log ∫ p(x, z)/q(z | x) q(z | x) dz,
+    for every q wide enough.
 
-    The corrected one is log E_q exp(elbo). The printed one diverges already for the exact posterior: p(x, z)/q(z | x) = p(x) for every z,
-    so that its integral grows with the range.
+    The corrected one is log E_q exp(elbo). The printed one diverges already for the exact posterior:
+    p(x, z)/q(z | x) = p(x) for every z, so that its integral grows with the range.
     """
     w, s2, x, (e, weights) = 0.8, 0.5, 0.7, nodes(60)
     log_p = norm.logpdf(x, 0, np.sqrt(w**2 + s2))
@@ -87,7 +91,8 @@ def test_13_2_first_line_lacks_q():
 
 
 def test_13_2_importance_weights_bound_log_p_from_below():
-    """Jensen's step of 13.2: E_q of the log is below the log of E_q, for each q that is not exact, equal for the exact one."""
+    """Jensen's step of 13.2: E_q of the log is below the log of E_q, for each q that is not exact,
+    equal for the exact one."""
     w, s2, x, (e, weights) = 0.8, 0.5, 0.7, nodes(60)
     for shift, ratio in [(0.0, 1.0), (0.3, 1.5), (-0.2, 0.9)]:
         log_ratio = one_level(w, s2, shift, ratio).elbo(None, np.full((60, 1), x), eps=[e[:, None]])

@@ -1,4 +1,5 @@
-"""13.7-13.17 as printed fail checks that the corrected forms, which the library implements, pass: one test per correction."""
+"""13.7-13.17 as printed fail checks that the corrected forms, which the library implements, pass:
+one test per correction."""
 import numpy as np
 from scipy.integrate import quad, solve_ivp
 
@@ -24,10 +25,12 @@ def by_library(**options):
 
 
 def backward(minus_bars, a_t=0.0):
-    """[z, a, a_theta, a_t] from T1 back to T0, given the last three derivatives as minus_bars(a, a_theta, a_t, df/dz, df/dtheta, df/dt)."""
+    """[z, a, a_theta, a_t] from T1 back to T0, given the last three derivatives as
+    minus_bars(a, a_theta, a_t, df/dz, df/dtheta, df/dt)."""
     def rhs(t, y):
         z, *bars = y
-        return [f(z, t, THETA), *np.negative(minus_bars(*bars, THETA * np.cos(t), np.cos(t) * z, -THETA * np.sin(t) * z))]
+        derivatives = THETA * np.cos(t), np.cos(t) * z, -THETA * np.sin(t) * z
+        return [f(z, t, THETA), *np.negative(minus_bars(*bars, *derivatives))]
 
     return solve_ivp(rhs, (T1, T0), [Z_1, V, 0.0, a_t], rtol=1e-11, atol=1e-13).y[:, -1]
 
@@ -35,7 +38,8 @@ def backward(minus_bars, a_t=0.0):
 def test_13_7_a_residual_network_is_eulers_method_with_h_1():
     """Printed: the solution of 13.6 is dz/dt = f. Corrected: 13.6 is the unit Euler step of dz/dt = f(z, t, theta).
 
-    A weight-tied residual network of depth 4 has the bits of Euler with h = 1; the solution of the ODE is something else.
+    A weight-tied residual network of depth 4 has the bits of Euler with h = 1;
+    the solution of the ODE is something else.
     """
     W = np.random.default_rng(0).standard_normal((3, 3))
     def layer(z, t, W):
@@ -52,7 +56,8 @@ def test_13_7_a_residual_network_is_eulers_method_with_h_1():
 
 
 def test_13_8_the_integrand_is_at_z_of_t():
-    """Printed: z(T1) = z(T0) + int NN(z(T0), t, theta) dt. Corrected: NN(z(t), t, theta). The printed one is a quadrature."""
+    """Printed: z(T1) = z(T0) + int NN(z(T0), t, theta) dt. Corrected: NN(z(t), t, theta).
+    The printed one is a quadrature."""
     solution = solve(f, Z_0, [T0, T1], THETA, rtol=1e-10, atol=1e-12)
     printed = Z_0 + quad(lambda t: f(Z_0, t, THETA), T0, T1)[0]
     corrected = Z_0 + quad(lambda t: f(solution([t])[0], t, THETA), T0, T1, epsabs=1e-11)[0]
@@ -62,7 +67,8 @@ def test_13_8_the_integrand_is_at_z_of_t():
 
 
 def test_13_9_its_gradient_is_not_the_quadratures():
-    """Printed: the loss of z(T0) + int NN(z(T0), t, theta) dt. Corrected: of the solution. dL/dz0 = V e^(theta S), not V (1 + theta S)."""
+    """Printed: the loss of z(T0) + int NN(z(T0), t, theta) dt. Corrected: of the solution.
+    dL/dz0 = V e^(theta S), not V (1 + theta S)."""
     for mode in MODES:
         got = by_library(mode=mode)
         np.testing.assert_allclose([got.z0, got.theta], [V * np.exp(THETA * S), DL_DTHETA], rtol=1e-7)
@@ -72,8 +78,9 @@ def test_13_9_its_gradient_is_not_the_quadratures():
 def test_13_13_f_aug_is_the_derivative_of_the_augmented_state():
     """Printed: f_aug = [f, theta, t]. Corrected: [f, 0, 1] = d/dt [z, theta, t].
 
-    Only the corrected one moves [z, theta, t] along a solution, and only its Jacobian has the rows of zeros of 13.14: with the printed
-    one's, [a, a_theta, a_t] d f_aug/d[z, theta, t] has the terms a_theta and a_t more, and dL/dtheta comes out wrong.
+    Only the corrected one moves [z, theta, t] along a solution, and only its Jacobian has the rows of zeros of 13.14:
+    with the printed one's, [a, a_theta, a_t] d f_aug/d[z, theta, t] has the terms a_theta and a_t more,
+    and dL/dtheta comes out wrong.
     """
     def printed(x):
         return np.stack([x[1] * np.cos(x[2]) * x[0], x[1], x[2]])
@@ -107,7 +114,8 @@ def test_13_15_every_row_has_a():
 def test_13_16_the_derivative_of_a_theta():
     """Printed: a_theta(t) = -a df/dtheta. Corrected: d a_theta/dt = -a df/dtheta.
 
-    Here a z = V z(T1) at all times, so a_theta(t) = V z(T1) (sin T1 - sin t), 0 at T1 (13.17), where the printed one is not 0.
+    Here a z = V z(T1) at all times, so a_theta(t) = V z(T1) (sin T1 - sin t), 0 at T1 (13.17),
+    where the printed one is not 0.
     """
     t, z, a, a_theta, _ = by_library().trajectory
     np.testing.assert_allclose(a * z, V * Z_1, rtol=1e-8)
@@ -118,7 +126,8 @@ def test_13_16_the_derivative_of_a_theta():
 
 
 def test_left_out_the_sign_of_a_t():
-    """Left out: a_t(T1) = -a f, so that a_t(T0) = dL/dT0 = -a(T0) f; dL/dT1 = a f. With + in the place of - a_t(T0) is wrong."""
+    """Left out: a_t(T1) = -a f, so that a_t(T0) = dL/dT0 = -a(T0) f; dL/dT1 = a f.
+    With + in the place of - a_t(T0) is wrong."""
     dL_dT0, dL_dT1 = -V * THETA * np.cos(T0) * Z_1, V * THETA * np.cos(T1) * Z_1
     for mode in MODES:
         np.testing.assert_allclose(by_library(mode=mode).ts, [dL_dT0, dL_dT1], rtol=1e-6)
@@ -134,9 +143,11 @@ def test_left_out_the_sign_of_a_t():
 
 
 def test_left_out_a_loss_at_many_times():
-    """Left out: a jumps by g_i and a_t by -g_i f at every t_i, i >= 1; dL/dt_0 = -a(T0+) f *before* the jump g_0; dL/dz0 = a + g_0.
+    """Left out: a jumps by g_i and a_t by -g_i f at every t_i, i >= 1;
+    dL/dt_0 = -a(T0+) f *before* the jump g_0; dL/dz0 = a + g_0.
 
-    L = sum_i g_i z(t_i) in closed form, g_0 != 0. Without the inner jumps, or with g_0 in dL/dt_0, the numbers are others.
+    L = sum_i g_i z(t_i) in closed form, g_0 != 0. Without the inner jumps, or with g_0 in dL/dt_0,
+    the numbers are others.
     """
     ts, g = np.array([T0, 0.9, T1]), np.array([0.7, -1.1, V])
     grow, z = np.exp(THETA * (np.sin(ts) - np.sin(T0))), Z_0 * np.exp(THETA * (np.sin(ts) - np.sin(T0)))

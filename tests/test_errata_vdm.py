@@ -1,4 +1,5 @@
-"""13.22-13.29 as printed fail checks that the corrected forms, which the library implements, pass: one test per correction."""
+"""13.22-13.29 as printed fail checks that the corrected forms, which the library implements, pass:
+one test per correction."""
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.special import expit
@@ -41,7 +42,8 @@ def expected_elbo(schedule, s2):
 
 
 def test_13_23_variance_preserving_only_for_unit_variance():
-    """Printed: Var x_t = I for all t. Corrected: Var x_t = I + abar_t (Var x_0 - I). With Var x_0 = 4 only the second holds."""
+    """Printed: Var x_t = I for all t. Corrected: Var x_t = I + abar_t (Var x_0 - I).
+    With Var x_0 = 4 only the second holds."""
     x_0, eps, w = gaussian_nodes(4.0)
     for t in (1, 2, 3):
         x_t = sample_q(SCHEDULE, x_0, t, eps=eps)
@@ -90,12 +92,13 @@ def test_13_24_direction_of_the_kl():
 def test_13_24_printed_direction_breaks_the_bound():
     """Printed: KL(p to q). Corrected: KL(q to p). With a p narrower than q the printed sum passes log p(x_0): no bound.
 
-    T = 2, D = 1, denoiser 0: p(x_2) = N(0, 1), p(x_1 | x_2) = N(c x_2, v), p(x_0 | x_1) = N(x_1, u), so that p(x_0) is the normal
-    density of variance c² + v + u.
+    T = 2, D = 1, denoiser 0: p(x_2) = N(0, 1), p(x_1 | x_2) = N(c x_2, v), p(x_0 | x_1) = N(x_1, u), so that p(x_0)
+    is the normal density of variance c² + v + u.
     """
     schedule, x_0 = Schedule.from_alphas([0.9, 0.01]), np.full((20, 1), 3.0)
     var_q = (1 - 0.01) * (1 - 0.9) / (1 - 0.009)
-    c, c_0, u, v = np.sqrt(0.01) * (1 - 0.9) / (1 - 0.009), np.sqrt(0.9) * (1 - 0.01) / (1 - 0.009), var_q / 20, var_q / 20
+    c, c_0 = np.sqrt(0.01) * (1 - 0.9) / (1 - 0.009), np.sqrt(0.9) * (1 - 0.01) / (1 - 0.009)
+    u, v = var_q / 20, var_q / 20
     eps, w = hermegauss(20)
     w = w / np.sqrt(2 * np.pi)
     x_1, x_2 = (sample_q(schedule, x_0, t, eps=eps[:, None]) for t in (1, 2))
@@ -128,7 +131,8 @@ def test_13_28_a_variance_and_not_a_standard_deviation():
 
 
 def test_13_25_to_13_29_the_posterior_and_its_kl():
-    """Left out: mean and variance of q(x_{t-1} | x_t, x_0), and the KL. By Bayes' rule on densities; both forms of the KL agree.
+    """Left out: mean and variance of q(x_{t-1} | x_t, x_0), and the KL. By Bayes' rule on densities;
+    both forms of the KL agree.
 
     Bayes' rule with the variances of 13.28 as printed gives another density.
     """
@@ -137,9 +141,11 @@ def test_13_25_to_13_29_the_posterior_and_its_kl():
     for t in (2, 3):
         a, step = q_step(SCHEDULE, x, t)
         (m, var), (n, before) = (q_marginal(SCHEDULE, x_0, s) for s in (t, t - 1))
-        bayes = norm.logpdf(x_t, a, np.sqrt(step)) + norm.logpdf(x, n, np.sqrt(before)) - norm.logpdf(x_t, m, np.sqrt(var))
-        printed = norm.logpdf(x_t, a, np.sqrt(step)) + norm.logpdf(x, n, before**0.25) - norm.logpdf(x_t, m, var**0.25)
-        mean = (np.sqrt(ALPHA[t]) * (1 - ABAR[t - 1]) * x_t + np.sqrt(ABAR[t - 1]) * (1 - ALPHA[t]) * x_0) / (1 - ABAR[t])
+        sd_step, sd_before, sd = np.sqrt(step), np.sqrt(before), np.sqrt(var)
+        bayes = norm.logpdf(x_t, a, sd_step) + norm.logpdf(x, n, sd_before) - norm.logpdf(x_t, m, sd)
+        printed = norm.logpdf(x_t, a, sd_step) + norm.logpdf(x, n, before**0.25) - norm.logpdf(x_t, m, var**0.25)
+        mean = np.sqrt(ALPHA[t]) * (1 - ABAR[t - 1]) * x_t + np.sqrt(ABAR[t - 1]) * (1 - ALPHA[t]) * x_0
+        mean = mean / (1 - ABAR[t])
         variance = (1 - ALPHA[t]) * (1 - ABAR[t - 1]) / (1 - ABAR[t])
         got_mean, got_var = q_posterior(SCHEDULE, x_t, x_0, t)
         np.testing.assert_allclose([got_mean[0, 0], np.ravel(got_var)[0]], [mean[0, 0], variance], rtol=1e-12)
@@ -148,14 +154,15 @@ def test_13_25_to_13_29_the_posterior_and_its_kl():
         snr = ABAR / (1 - ABAR + (ABAR == 1))
         expected = (snr[t - 1] - snr[t]) / 2 * (0.3 - 1.1) ** 2
         np.testing.assert_allclose(diffusion_kl(SCHEDULE, x_0, hat, t), expected, rtol=1e-12)
-        np.testing.assert_allclose(diffusion_kl_general(SCHEDULE, x_t, x_0, hat, t, np.log(variance)), expected, rtol=1e-11)
+        np.testing.assert_allclose(diffusion_kl_general(SCHEDULE, x_t, x_0, hat, t, np.log(variance)), expected,
+                                   rtol=1e-11)
 
 
 def test_13_29_a_mean_over_t_lacks_the_factor_and_two_terms():
     """Printed: the mean over t ~ U{2..T} of KL_t. Corrected: (T - 1) times it, plus reconstruction and prior.
 
-    The printed mean is 1/(T - 1) of the sum of 13.24. As the objective of a learned schedule it is wrong: it prefers one that
-    destroys x_0 in the first step, which it does not charge for.
+    The printed mean is 1/(T - 1) of the sum of 13.24. As the objective of a learned schedule it is wrong:
+    it prefers one that destroys x_0 in the first step, which it does not charge for.
     """
     T, s2 = 11, 1.0
     schedule = Schedule.linear_gamma(T, -4, 4)
@@ -187,16 +194,18 @@ def test_13_29_a_mean_over_t_lacks_the_factor_and_two_terms():
 
 def test_13_28_abar_needs_its_index():
     """Printed: abar without t. Corrected: abar_t, another number at every t."""
-    np.testing.assert_allclose([q_marginal(SCHEDULE, np.ones(1), t)[0][0] for t in (1, 2, 3)], np.sqrt(ABAR[1:]), rtol=1e-12)
+    np.testing.assert_allclose([q_marginal(SCHEDULE, np.ones(1), t)[0][0] for t in (1, 2, 3)], np.sqrt(ABAR[1:]),
+                               rtol=1e-12)
     np.testing.assert_allclose(expit(-SCHEDULE.gamma[1:]), ABAR[1:], rtol=1e-12)
 
 
 def test_luo_consistency_form_as_printed_is_strictly_below():
-    """Printed (Luo 2022, before 13.24): E_q(x_{t-1}, x_{t+1} | x_0) of KL(q(x_t | x_{t-1}) to p(x_t | x_{t+1})). Corrected: the same log
-    ratio with x_t averaged over q(x_t | x_{t-1}, x_{t+1}), as elbo_forms does.
+    """Printed (Luo 2022, before 13.24): E_q(x_{t-1}, x_{t+1} | x_0) of KL(q(x_t | x_{t-1}) to p(x_t | x_{t+1})).
+    Corrected: the same log ratio with x_t averaged over q(x_t | x_{t-1}, x_{t+1}), as elbo_forms does.
 
-    T = 2, N(0, 2) data, exact means. The printed form draws x_1 without x_2, and so lacks Cov(x_1, x_2 | x_0) m/var, m and var those of
-    p(x_1 | x_2) = N(m x_2, var): strictly below whenever p rises in x_2, by this much. By quadrature on (x_0, x_1, x_2), exact here.
+    T = 2, N(0, 2) data, exact means. The printed form draws x_1 without x_2, and so lacks Cov(x_1, x_2 | x_0) m/var,
+    m and var those of p(x_1 | x_2) = N(m x_2, var): strictly below whenever p rises in x_2, by this much.
+    By quadrature on (x_0, x_1, x_2), exact here.
     """
     schedule, s2 = Schedule.from_alphas([0.8, 0.4]), 2.0
     a_1, a_2, abar = 0.8, 0.4, 0.32
@@ -214,7 +223,8 @@ def test_luo_consistency_form_as_printed_is_strictly_below():
         x_1 = np.sqrt(a_1) * x_0 + np.sqrt(1 - a_1) * e_1
         mean_2, var_2 = np.sqrt(a_2) * x_1, 1 - a_2
         last = 0.5 * (mean_2**2 + var_2 - 1 - np.log(var_2))[:, 0]
-        gain = (1 - a_1) / (1 - abar) * np.sqrt(a_2) + np.sqrt(a_1) * (1 - a_2) / (1 - abar) * s2 * np.sqrt(abar) / (1 - abar + s2 * abar)
+        c_t, c_0 = (1 - a_1) / (1 - abar) * np.sqrt(a_2), np.sqrt(a_1) * (1 - a_2) / (1 - abar)
+        gain = c_t + c_0 * s2 * np.sqrt(abar) / (1 - abar + s2 * abar)
         var = 1 - a_2 if variance == "large" else (1 - a_2) * (1 - a_1) / (1 - abar)
         kl = 0.5 * ((1 - a_1) / var - 1 - np.log((1 - a_1) / var) + (np.sqrt(a_1) * x_0 - gain * x_2)[:, 0] ** 2 / var)
         printed = w @ (exact.log_posterior(x_0, x_1, 1) - last - kl)

@@ -26,12 +26,14 @@ def distance(theta):
 
 def run(loss=noisy, steps=40, **kwargs):
     theta = {"x": np.zeros(3, np.float32), "n": 7}
-    options = {"optimizer": Adam(0.2, cosine_steps=steps), "ema": EMA(0.8), "validate": distance, "validate_every": 10, "progress": False}
+    options = {"optimizer": Adam(0.2, cosine_steps=steps), "ema": EMA(0.8), "validate": distance, "validate_every": 10,
+               "progress": False}
     return fit(loss, theta, np.random.default_rng(5), steps=steps, **{**options, **kwargs})
 
 
 def bits(result):
-    return [result.theta["x"].tobytes(), result.best["x"].tobytes(), result.best_value, result.best_step, result.history]
+    return [result.theta["x"].tobytes(), result.best["x"].tobytes(), result.best_value, result.best_step,
+            result.history]
 
 
 def test_it_descends_and_reports():
@@ -59,7 +61,8 @@ def test_the_loop_is_adam_on_the_losses_gradient_and_its_average():
     np.testing.assert_allclose(result.best["x"], average, rtol=1e-5)
     assert result.best_step == 12
     assert [row["step"] for row in result.history] == [10, 12]
-    np.testing.assert_allclose([row["loss"] for row in result.history], [np.mean(losses[:10]), np.mean(losses[10:])], rtol=1e-5)
+    np.testing.assert_allclose([row["loss"] for row in result.history], [np.mean(losses[:10]), np.mean(losses[10:])],
+                               rtol=1e-5)
 
 
 def test_without_an_average_the_parameters_themselves_are_validated():
@@ -123,8 +126,8 @@ def test_a_finished_run_returns_at_once(tmp_path):
 @pytest.mark.parametrize("generator", [np.random.SFC64, np.random.MT19937, np.random.Philox])
 def test_every_bit_generator_resumes(tmp_path, generator):
     def one(loss, **kwargs):
-        return fit(loss, {"x": np.zeros(3, np.float32)}, np.random.Generator(generator(3)), steps=30, optimizer=Adam(0.1),
-                   validate_every=10, progress=False, **kwargs)
+        return fit(loss, {"x": np.zeros(3, np.float32)}, np.random.Generator(generator(3)),
+                   steps=30, optimizer=Adam(0.1), validate_every=10, progress=False, **kwargs)
 
     with pytest.raises(Stopped):
         one(stopping(15, Stopped()), checkpoint=tmp_path / "c")
@@ -150,7 +153,8 @@ test_fit.run(slow, steps=200, checkpoint=sys.argv[1], checkpoint_every=5)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_process_leaves_a_good_checkpoint_and_the_run_goes_on_with_equal_bits(tmp_path, how):
     path = tmp_path / "c.npz"
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path), *filter(None, [str(Path(__file__).parent), *sys.path])],
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(path),
+                                *filter(None, [str(Path(__file__).parent), *sys.path])],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
@@ -187,7 +191,8 @@ def test_a_nan_gradient_of_a_finite_loss_never_reaches_a_checkpoint(tmp_path):
         return noisy(theta, rng) + (0 * np.sqrt(np.sum(theta["x"] * 0)) if loss.count == 20 else 0)
 
     loss.count = 0
-    with pytest.warns(RuntimeWarning), pytest.raises(NonFiniteLoss, match=r"step 20: the loss was finite but parameter \['x'\] is not"):
+    finite = r"step 20: the loss was finite but parameter \['x'\] is not"
+    with pytest.warns(RuntimeWarning), pytest.raises(NonFiniteLoss, match=finite):
         run(loss, checkpoint=tmp_path / "c")
     assert load_checkpoint(tmp_path / "c")["step"] == 10
 
@@ -211,10 +216,12 @@ def test_checkpoints_of_other_runs_are_refused_and_never_overwritten(tmp_path):
     refused(path, "settings.data is None here and 'digits' there")
     same = {"data": "digits", "sizes": (1, 2)}
     refused(path, "steps is 41 here and 40 there", steps=41, settings=same)
-    refused(path, "optimizer.learning_rate is 0.3 here and 0.2 there", optimizer=Adam(0.3, cosine_steps=40), settings=same)
+    refused(path, "optimizer.learning_rate is 0.3 here and 0.2 there",
+            optimizer=Adam(0.3, cosine_steps=40), settings=same)
     refused(path, "ema is 0.9 here and 0.8 there", ema=EMA(0.9), settings=same)
     with pytest.raises(CheckpointError, match=r"other parameters: expected shape \(4,\) float32, found \(3,\) float32"):
-        fit(noisy, {"x": np.zeros(4, np.float32), "n": 7}, np.random.default_rng(5), steps=40, optimizer=Adam(0.2, cosine_steps=40),
+        fit(noisy, {"x": np.zeros(4, np.float32), "n": 7}, np.random.default_rng(5),
+            steps=40, optimizer=Adam(0.2, cosine_steps=40),
             ema=EMA(0.8), validate_every=10, checkpoint=path, settings=same, progress=False)
 
 
@@ -231,8 +238,9 @@ def test_unusable_files_are_refused_and_never_overwritten(tmp_path):
     refused(path, "not one of a training run")
 
 
-@pytest.mark.parametrize("kwargs, name", [({"steps": 0}, "steps"), ({"steps": 2.5}, "steps"), ({"steps": True}, "steps"),
-                                          ({"validate_every": 0}, "validate_every"), ({"checkpoint_every": 0}, "checkpoint_every")])
+@pytest.mark.parametrize("kwargs, name",
+                         [({"steps": 0}, "steps"), ({"steps": 2.5}, "steps"), ({"steps": True}, "steps"),
+                          ({"validate_every": 0}, "validate_every"), ({"checkpoint_every": 0}, "checkpoint_every")])
 def test_bad_arguments(kwargs, name):
     with pytest.raises(ValueError, match=f"{name} must be a positive integer"):
         fit(noisy, {"x": np.zeros(3)}, np.random.default_rng(5), **{"optimizer": Adam(0.1), "steps": 5, **kwargs})

@@ -22,7 +22,8 @@ from refvdm.flows import (
 
 def away_from_start(theta, rng):
     """theta with noise on every float array: no layer is the identity any more."""
-    return tree_map(lambda v: v + (0.4 * rng.standard_normal(v.shape)).astype(v.dtype) if v.dtype.kind == "f" else v, theta)
+    return tree_map(lambda v: v + (0.4 * rng.standard_normal(v.shape)).astype(v.dtype) if v.dtype.kind == "f" else v,
+                    theta)
 
 
 def step(d, swap=False):
@@ -37,7 +38,8 @@ def two_levels():
 
 @st.composite
 def flows(draw):
-    """A flow of up to four random layers on vectors, on positions, or on images with squeeze and split; and one example's shape."""
+    """A flow of up to four random layers on vectors, on positions, or on images with squeeze and split;
+    and one example's shape."""
     kind = draw(st.sampled_from(["vectors", "positions", "image"]))
     c = draw(st.integers(1, 2)) if kind == "image" else draw(st.integers(2, 4))
     shape = {"vectors": (c,), "positions": (2, c), "image": (2, 2, c)}[kind]
@@ -46,7 +48,8 @@ def flows(draw):
         layers, d = [Squeeze()], 4 * c
     for _ in range(draw(st.integers(1, 3))):
         kinds = ["actnorm", "plu", "coupling", "flow"] if d > 1 else ["actnorm", "plu"]
-        layers.append({"actnorm": ActNorm(d), "plu": PLU(d), "coupling": AffineCoupling(max(d, 2), 3, draw(st.booleans())),
+        layers.append({"actnorm": ActNorm(d), "plu": PLU(d),
+                       "coupling": AffineCoupling(max(d, 2), 3, draw(st.booleans())),
                        "flow": Flow([PLU(d), ActNorm(d)])}[draw(st.sampled_from(kinds))])
     if d > 1 and draw(st.booleans()):
         layers.append(Split(Flow([ActNorm(d // 2), PLU(d // 2)]), Flow(layers).output_shape(shape)))
@@ -80,7 +83,8 @@ def test_random_compositions(case, seed):
 
 
 def test_two_level_glow():
-    """Squeeze, steps and split nested: log_det = slogdet of the 16 x 16 Jacobian, round trip, gradients, sampling's shape."""
+    """Squeeze, steps and split nested: log_det = slogdet of the 16 x 16 Jacobian, round trip, gradients,
+    sampling's shape."""
     (flow, shape), rng = two_levels(), np.random.default_rng(0)
     theta, x = away_from_start(flow.init(rng), rng), rng.standard_normal((3, *shape))
     z, log_det = flow.forward(theta, x)
@@ -177,11 +181,13 @@ def test_linear_flow_is_a_multivariate_normal(d, seed):
         expected = multivariate_normal(-shift, inverse @ inverse.T).logpdf(x)
         np.testing.assert_allclose(flow.log_prob(theta, x), expected.reshape(6), rtol=1e-7)
     z = rng.standard_normal((6, d))
-    np.testing.assert_allclose(flow.sample(theta, (6, d), z=z), z @ inverse.T - shift, rtol=1e-7, atol=1e-9 * np.abs(inverse).max())
+    np.testing.assert_allclose(flow.sample(theta, (6, d), z=z), z @ inverse.T - shift,
+                               rtol=1e-7, atol=1e-9 * np.abs(inverse).max())
 
 
 def test_convention_direction():
-    """forward goes from data to base: log p(x) = log N(W x) + log|det W|. Taken as x = f(z) it would be the density of W z."""
+    """forward goes from data to base: log p(x) = log N(W x) + log|det W|.
+    Taken as x = f(z) it would be the density of W z."""
     rng = np.random.default_rng(11)
     flow, W, x = Flow([PLU(3)]), rng.standard_normal((3, 3)), rng.standard_normal((5, 3))
     here = -0.5 * np.sum((x @ W.T) ** 2 + math.log(2 * math.pi), axis=-1) + np.linalg.slogdet(W)[1]
@@ -201,7 +207,8 @@ def test_density_integrates_to_one():
 
 
 def test_sample_from_rng_and_from_z():
-    """rng draws z ~ N(0, I) of the output's shape; sample inverts; forward(sample(z)) = z; the moments are the flow's."""
+    """rng draws z ~ N(0, I) of the output's shape; sample inverts; forward(sample(z)) = z;
+    the moments are the flow's."""
     (flow, shape), rng = two_levels(), np.random.default_rng(7)
     theta = away_from_start(flow.init(rng), rng)
     z = np.random.default_rng(8).standard_normal((4, 16))
@@ -223,7 +230,8 @@ def test_errors():
     for bad, got in ((theta[:1], "list of length 1"), (None, "NoneType of length none"), ((), "tuple of length 0"),
                      (dict(enumerate(theta)), "dict of length 2")):
         for call in (flow.forward, flow.inverse, flow.log_prob):
-            with pytest.raises(ValueError, match=f"Flow: theta must be a list with one entry for each of the 2 layers, got {got}"):
+            with pytest.raises(ValueError,
+                               match=f"Flow: theta must be a list with one entry for each of the 2 layers, got {got}"):
                 call(bad, np.ones((1, 2)))
     for more in ({}, {"rng": rng, "z": np.ones((3, 2))}):
         with pytest.raises(ValueError, match=r"Flow.sample: give either rng or z"):
@@ -251,7 +259,8 @@ def test_dequantize(levels, dtype, seed):
 
 
 def test_dequantize_at_the_ends():
-    """0 and levels - 1 are allowed; the largest u below 1 still gives a number below 1, and u = 0 the bin's left end."""
+    """0 and levels - 1 are allowed; the largest u below 1 still gives a number below 1,
+    and u = 0 the bin's left end."""
     largest = np.array([np.nextafter(1, 0), 0.0])
     for levels in (1, 2, 17, 256, 65536):
         y = dequantize(np.full(2, levels - 1), levels, u=largest)
@@ -281,7 +290,8 @@ def test_dequantize_refuses_no_floats_too():
 
 @pytest.mark.parametrize("levels", [2, 16, 256])
 def test_uniform_model_costs_log2_of_the_levels(levels):
-    """On [0, 1) with bins of 1/K, on [-1, 1) with bins of 2/K and in the data's own units: log2 K bits/dim each time."""
+    """On [0, 1) with bins of 1/K, on [-1, 1) with bins of 2/K and in the data's own units:
+    log2 K bits/dim each time."""
     D = 7
     for width in (1.0, 2.0, float(levels)):
         log_prob = np.full(3, -D * math.log(width))
@@ -291,7 +301,8 @@ def test_uniform_model_costs_log2_of_the_levels(levels):
 
 
 def test_dequantised_likelihood_is_a_bound():
-    """E_u log p((x + u)/K) - D log K <= log of the mass that p gives to the bin (Jensen), so bits/dim are never below the true cost.
+    """E_u log p((x + u)/K) - D log K <= log of the mass that p gives to the bin (Jensen),
+    so bits/dim are never below the true cost.
 
     p is normal, its bin masses known by its cdf. Averaged over those masses the bits are above their entropy.
     """

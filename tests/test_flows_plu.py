@@ -19,14 +19,16 @@ POSITIONS = [(), (3,), (2, 3), (1, 1), (2, 0)]
 def random_theta(d, rng, dtype=np.float64):
     """Nothing in it is the identity: a random P, L, U, signs and scales."""
     return {"perm": rng.permutation(d), "lower": np.tril(rng.standard_normal((d, d)), -1).astype(dtype),
-            "upper": np.triu(rng.standard_normal((d, d)), 1).astype(dtype), "sign": rng.choice([-1, 1], d).astype(np.int8),
+            "upper": np.triu(rng.standard_normal((d, d)), 1).astype(dtype),
+            "sign": rng.choice([-1, 1], d).astype(np.int8),
             "log_scale": (0.4 * rng.standard_normal(d) - 0.3).astype(dtype)}
 
 
 def dense(theta):
     """W = P L U by the definition, with P, L and U written out."""
     eye = np.eye(len(theta["perm"]))
-    return eye[theta["perm"]] @ (eye + theta["lower"]) @ (theta["upper"] + np.diag(theta["sign"] * np.exp(theta["log_scale"])))
+    U = theta["upper"] + np.diag(theta["sign"] * np.exp(theta["log_scale"]))
+    return eye[theta["perm"]] @ (eye + theta["lower"]) @ U
 
 
 def of_primitives(theta, x):
@@ -70,7 +72,8 @@ def invertible(draw):
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("position", POSITIONS)
 def test_forward_is_x_times_W_transposed(d, position):
-    """y = x W^T = (L U x)[perm] at every position, with W written out as a product of matrices; the inverse is y W^-T."""
+    """y = x W^T = (L U x)[perm] at every position, with W written out as a product of matrices;
+    the inverse is y W^-T."""
     rng, layer = np.random.default_rng(d), PLU(d)
     theta, x = random_theta(d, rng), rng.standard_normal((4, *position, d))
     W = layer.matrix(theta)
@@ -80,7 +83,8 @@ def test_forward_is_x_times_W_transposed(d, position):
     np.testing.assert_allclose(y, x @ W.T, rtol=1e-13, atol=1e-13)
     L, U = np.eye(d) + theta["lower"], theta["upper"] + np.diag(theta["sign"] * np.exp(theta["log_scale"]))
     np.testing.assert_allclose(y, (x @ U.T @ L.T)[..., theta["perm"]], rtol=1e-13, atol=1e-13)
-    np.testing.assert_allclose(layer.inverse(theta, x)[0], x @ np.linalg.inv(W).T, rtol=0, atol=1e-12 * np.linalg.cond(W))
+    np.testing.assert_allclose(layer.inverse(theta, x)[0], x @ np.linalg.inv(W).T,
+                               rtol=0, atol=1e-12 * np.linalg.cond(W))
 
 
 @given(invertible())
@@ -89,7 +93,8 @@ def test_matrix_inverts_from_matrix(W):
     d = len(W)
     layer, theta = PLU(d), PLU.from_matrix(W)
     np.testing.assert_allclose(layer.matrix(theta), W, atol=8 * d * EPS * np.abs(W).max(), rtol=0)
-    np.testing.assert_allclose(layer.matrix(PLU.from_matrix(layer.matrix(theta))), W, atol=16 * d * EPS * np.abs(W).max(), rtol=0)
+    np.testing.assert_allclose(layer.matrix(PLU.from_matrix(layer.matrix(theta))), W,
+                               atol=16 * d * EPS * np.abs(W).max(), rtol=0)
     assert not np.triu(theta["lower"]).any() and not np.tril(theta["upper"]).any()
     assert sorted(theta["perm"]) == list(range(d)) and set(theta["sign"]) <= {-1, 1} and theta["sign"].dtype == np.int8
     assert theta["perm"].dtype.kind == "i" and theta["log_scale"].shape == (d,)
@@ -108,7 +113,8 @@ def test_matrix_inverts_from_matrix(W):
     ([[1e-300]], 1, math.log(1e-300)),
 ])
 def test_any_invertible_matrix(W, sign, log_det):
-    """W11 = 0, a zero second minor, badly scaled columns, permutations of either parity, d = 1: W, sign and log|det| are exact."""
+    """W11 = 0, a zero second minor, badly scaled columns, permutations of either parity, d = 1:
+    W, sign and log|det| are exact."""
     W = np.array(W)
     layer, theta = PLU(len(W)), PLU.from_matrix(W)
     assert np.array_equal(layer.matrix(theta), W) or np.allclose(layer.matrix(theta), W, rtol=1e-13, atol=0)
@@ -121,7 +127,8 @@ def test_any_invertible_matrix(W, sign, log_det):
 
 @given(invertible(), st.sampled_from(POSITIONS))
 def test_log_det_and_sign_are_slogdets(W, position):
-    """log|det| = slogdet(W) for each position; the sign is exactly slogdet's, odd permutations included; the inverse's is minus."""
+    """log|det| = slogdet(W) for each position; the sign is exactly slogdet's, odd permutations included;
+    the inverse's is minus."""
     layer, theta = PLU(len(W)), PLU.from_matrix(W)
     sign, log_abs = np.linalg.slogdet(W)
     assert layer.sign(theta) == sign
@@ -134,7 +141,8 @@ def test_log_det_and_sign_are_slogdets(W, position):
 
 @given(st.integers(1, 8).flatmap(lambda d: st.permutations(range(d))), st.integers(0, 99))
 def test_sign_of_any_theta(perm, seed):
-    """sign = det P prod(sign) whatever perm is; from_matrix of such a W has the same W, determinant and sign, with L its own."""
+    """sign = det P prod(sign) whatever perm is; from_matrix of such a W has the same W, determinant
+    and sign, with L its own."""
     d = len(perm)
     layer = PLU(d)
     theta = random_theta(d, np.random.default_rng(seed)) | {"perm": np.array(perm)}
@@ -189,7 +197,8 @@ def test_derivative_of_log_det_by_W():
 
 @given(st.integers(1, 8), st.floats(0, 10), st.sampled_from(POSITIONS), st.integers(0, 99))
 def test_inverse_up_to_the_condition_number(d, digits, position, seed):
-    """inverse(forward(x)) = x to rounding times cond(W), forward(inverse(y)) = y likewise; the log-determinants cancel exactly."""
+    """inverse(forward(x)) = x to rounding times cond(W), forward(inverse(y)) = y likewise;
+    the log-determinants cancel exactly."""
     rng = np.random.default_rng(seed)
     A, B = (np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(2))
     W = A * np.geomspace(1, 10**-digits, d) @ B
@@ -207,19 +216,22 @@ def test_inverse_up_to_the_condition_number(d, digits, position, seed):
 
 @given(st.integers(1, 8), st.sampled_from(POSITIONS), st.integers(0, 99))
 def test_rule_equals_the_layer_of_primitives(d, position, seed):
-    """Value and every gradient, log_det's part included, equal those of the layer built from tril, @, exp and indexing."""
+    """Value and every gradient, log_det's part included, equal those of the layer built from
+    tril, @, exp and indexing."""
     rng = np.random.default_rng(seed)
     layer, theta, x = PLU(d), random_theta(d, rng), rng.standard_normal((3, *position, d))
     y_bar, log_det_bar = rng.standard_normal(x.shape), rng.standard_normal(3)
     for got, expected in zip(layer.forward(theta, x), of_primitives(theta, x)):
         np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13)
-    for got, expected in zip(gradients(layer, theta, x, y_bar, log_det_bar), gradients(of_primitives, theta, x, y_bar, log_det_bar)):
+    for got, expected in zip(gradients(layer, theta, x, y_bar, log_det_bar),
+                             gradients(of_primitives, theta, x, y_bar, log_det_bar)):
         assert got.shape == expected.shape
         np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13 * (1 + np.abs(expected).max(initial=0)))
 
 
 def test_rule_by_its_formulas():
-    """lower_bar = tril(sum b_bar a^T, -1), upper_bar = triu(M, 1), log_scale_bar = diag(M) diag(U) + positions sum(log_det_bar)."""
+    """lower_bar = tril(sum b_bar a^T, -1), upper_bar = triu(M, 1),
+    log_scale_bar = diag(M) diag(U) + positions sum(log_det_bar)."""
     rng = np.random.default_rng(0)
     d, theta, x = 4, random_theta(4, rng), rng.standard_normal((2, 3, 5, 4))
     y_bar, log_det_bar = rng.standard_normal(x.shape), rng.standard_normal(2)
@@ -245,7 +257,8 @@ def test_gradients_against_finite_differences(method, d, position):
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
 def test_what_is_not_strictly_triangular_is_not_read(method):
-    """Garbage on and beyond the diagonals changes no bit of y, log_det and the gradients, and has gradient exactly 0."""
+    """Garbage on and beyond the diagonals changes no bit of y, log_det and the gradients,
+    and has gradient exactly 0."""
     rng = np.random.default_rng(2)
     layer, theta, x = PLU(4), random_theta(4, rng), rng.standard_normal((3, 2, 4))
     garbage = theta | {"lower": theta["lower"] + np.triu(1e3 * rng.standard_normal((4, 4))),
@@ -255,7 +268,8 @@ def test_what_is_not_strictly_triangular_is_not_read(method):
     y_bar, log_det_bar = rng.standard_normal(x.shape), rng.standard_normal(3)
     clean, dirty = (gradients(layer, t, x, y_bar, log_det_bar, method) for t in (theta, garbage))
     assert all(np.array_equal(a, b) for a, b in zip(clean, dirty))
-    assert not np.triu(dirty[0]).any() and not np.tril(dirty[1]).any() and np.tril(dirty[0]).any() and np.triu(dirty[1]).any()
+    assert not np.triu(dirty[0]).any() and not np.tril(dirty[1]).any()
+    assert np.tril(dirty[0]).any() and np.triu(dirty[1]).any()
 
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
@@ -332,13 +346,14 @@ def test_starts_orthogonal():
 def haar_deviations(Q):
     """Deviations from Haar's moments on O(d), in standard errors, of samples (n, d, d).
 
-    Flipping the sign of a row leaves the distribution alone, so a product with an odd power in some row has mean 0. A row is
-    uniform on the sphere: E q² = 1/d, E q^4 = 3/(d(d + 2)). Hence E tr Q = 0, E (tr Q)² = sum_ij E q_ii q_jj = d/d = 1,
-    E tr Q² = sum_ij E q_ij q_ji = 1; and det Q = +-1 has mean 0.
+    Flipping the sign of a row leaves the distribution alone, so a product with an odd power in some row has mean 0.
+    A row is uniform on the sphere: E q² = 1/d, E q^4 = 3/(d(d + 2)). Hence E tr Q = 0,
+    E (tr Q)² = sum_ij E q_ii q_jj = d/d = 1, E tr Q² = sum_ij E q_ij q_ji = 1; and det Q = +-1 has mean 0.
     """
     d = Q.shape[1]
     trace = np.trace(Q, axis1=1, axis2=2)
-    statistics = [Q, Q**2 - 1 / d, Q**4 - 3 / (d * (d + 2)), trace, trace**2 - 1, np.einsum("nij,nji->n", Q, Q) - 1, np.linalg.det(Q)]
+    statistics = [Q, Q**2 - 1 / d, Q**4 - 3 / (d * (d + 2)), trace, trace**2 - 1, np.einsum("nij,nji->n", Q, Q) - 1,
+                  np.linalg.det(Q)]
     statistics = np.concatenate([np.reshape(s, (len(Q), -1)) for s in statistics], axis=1)
     return np.abs(statistics.mean(axis=0)) / (statistics.std(axis=0) / np.sqrt(len(Q)) + 1e-12)
 
@@ -364,7 +379,8 @@ def test_start_is_haar_distributed(d):
     ([[1.0, 1.0], [1.0, 1 + EPS]], 1), ([[1.0, 1.0], [1.0, 1 + 2 * EPS]], 1), ([[0.0]], 0),
     (np.ones((3, 3), np.float32), 1), ([[1.0, 1e20], [1.0, 1e20]], 1)])
 def test_singular_matrix_names_the_pivot(W, pivot):
-    with pytest.raises(ValueError, match=rf"W is singular: pivot {pivot} \(of 0..{len(W) - 1}\) is .*, zero to rounding"):
+    with pytest.raises(ValueError,
+                       match=rf"W is singular: pivot {pivot} \(of 0..{len(W) - 1}\) is .*, zero to rounding"):
         PLU.from_matrix(np.array(W))
 
 
@@ -391,7 +407,8 @@ def test_wrong_matrix():
 def test_wrong_theta(method):
     layer, theta = PLU(3), random_theta(3, np.random.default_rng(0))
     without = {k: v for k, v in theta.items() if k != "sign"}
-    for bad in (without, theta | {"W": np.eye(3)}, theta | {"lower": np.ones((3, 2))}, theta | {"log_scale": np.ones((3, 1))},
+    for bad in (without, theta | {"W": np.eye(3)}, theta | {"lower": np.ones((3, 2))},
+                theta | {"log_scale": np.ones((3, 1))},
                 theta | {"perm": np.arange(2)}, random_theta(2, np.random.default_rng(0)), [theta], None):
         with pytest.raises(ValueError, match="PLU: theta must hold .*, got "):
             getattr(layer, method)(bad, np.ones((2, 3)))

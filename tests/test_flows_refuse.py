@@ -9,7 +9,8 @@ from refvdm.flows import PLU
 
 @pytest.mark.parametrize("perm", [[0, 1, 1], [0, 0, 2], [2, 2, 2]])
 def test_perm_must_be_a_permutation(perm):
-    """With an index twice one element of x would be in y twice and another not at all: W would be singular, whatever log_scale says."""
+    """With an index twice one element of x would be in y twice and another not at all:
+    W would be singular, whatever log_scale says."""
     layer = PLU(3)
     theta = layer.init(np.random.default_rng(0)) | {"perm": np.array(perm)}
     message = re.escape(f"PLU: perm must be a permutation of 0..2, got {np.array(perm)}")

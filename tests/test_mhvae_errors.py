@@ -27,8 +27,9 @@ def rng():
 
 def calls(model):
     """Everything that looks at x."""
-    return [lambda x: model.elbo(None, x, rng()), lambda x: model.encode(None, x, rng()), lambda x: model.log_joint(None, x, EPS),
-            lambda x: model.log_posterior(None, x, EPS), lambda x: model.importance_bound(None, x, 2, rng())]
+    return [lambda x: model.elbo(None, x, rng()), lambda x: model.encode(None, x, rng()),
+            lambda x: model.log_joint(None, x, EPS), lambda x: model.log_posterior(None, x, EPS),
+            lambda x: model.importance_bound(None, x, 2, rng())]
 
 
 @pytest.mark.parametrize("n, m", [(0, 0), (1, 0), (0, 1), (1, 2), (3, 2)])
@@ -74,7 +75,8 @@ def test_log_variances_must_be_finite(t, bad):
         with pytest.raises(ValueError, match=f"^encoder {t} gives a log-variance that is not finite"):
             call(model)
     model = MarkovianHVAE([keep] * 3, parts)
-    for call in (lambda: model.elbo(None, X, rng()), lambda: model.log_joint(None, X, path), lambda: model.sample(None, (3, 2), rng()),
+    for call in (lambda: model.elbo(None, X, rng()), lambda: model.log_joint(None, X, path),
+                 lambda: model.sample(None, (3, 2), rng()),
                  lambda: model.importance_bound(None, X, 2, rng()), lambda: model.sample(None, (3, 2), z_T=X, eps=eps)):
         with pytest.raises(ValueError, match=f"^decoder {t} gives a log-variance that is not finite"):
             call()
@@ -85,17 +87,19 @@ def test_a_conditional_returns_mean_and_log_var(made):
     def broken(theta, z):
         return made
 
-    with pytest.raises(TypeError, match=rf"^encoder 2 must return a tuple \(mean, log_var\), got {type(made).__name__}"):
+    with pytest.raises(TypeError,
+                       match=rf"^encoder 2 must return a tuple \(mean, log_var\), got {type(made).__name__}"):
         MarkovianHVAE([keep, broken], [keep, keep]).elbo(None, X, rng())
     with pytest.raises(TypeError, match=r"^decoder 1 must return a tuple \(mean, log_var\), got"):
         MarkovianHVAE([keep, keep], [broken, keep]).sample(None, (3, 2), rng())
 
 
 @pytest.mark.parametrize("mean, log_var", [
-    (X[:2], 0.0), (np.array(1.0), 0.0), (X[0], 0.0), (X[:, :1], np.zeros((3, 2))), (X[:1], np.zeros((3, 2))), (X, np.zeros((1, 3, 2))),
-    (X, np.zeros((3, 5))), (X, np.zeros(3)), (X, np.zeros((3, 2, 1)))])
+    (X[:2], 0.0), (np.array(1.0), 0.0), (X[0], 0.0), (X[:, :1], np.zeros((3, 2))), (X[:1], np.zeros((3, 2))),
+    (X, np.zeros((1, 3, 2))), (X, np.zeros((3, 5))), (X, np.zeros(3)), (X, np.zeros((3, 2, 1)))])
 def test_mean_and_log_var_fit_the_batch_and_each_other(mean, log_var):
-    """The batch of the mean is z's, and log_var broadcasts against the mean, not the mean against it; the level is named."""
+    """The batch of the mean is z's, and log_var broadcasts against the mean, not the mean against it;
+    the level is named."""
     got = ".*" + re.escape(f"{np.shape(mean)} and {np.shape(log_var)}")
     with pytest.raises(ValueError, match="^encoder 2: expected a mean of shape" + got):
         MarkovianHVAE([keep, gives(mean, log_var)], [keep, keep]).elbo(None, X, rng())
@@ -108,9 +112,11 @@ def test_shapes_that_do_not_chain():
     def three(theta, z):
         return np.repeat(z[:, :1], 3, 1), 0.0
 
-    with pytest.raises(ValueError, match=r"^decoder 1: .*p\(z_0 given z_1\) must have z_0's shape \(3, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError,
+                       match=r"^decoder 1: .*p\(z_0 given z_1\) must have z_0's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, keep], [three, keep]).elbo(None, X, rng())
-    with pytest.raises(ValueError, match=r"^decoder 2: .*p\(z_1 given z_2\) must have z_1's shape \(3, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError,
+                       match=r"^decoder 2: .*p\(z_1 given z_2\) must have z_1's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, keep], [keep, three]).importance_bound(None, X, 1, rng())
     with pytest.raises(ValueError, match=r"^encoder 2: .*q\(z_2 given z_1\) has shape \(3, 3\), but z_2 \(3, 2\)"):
         MarkovianHVAE([keep, three], [keep, keep]).log_posterior(None, X, EPS)
@@ -163,7 +169,8 @@ def test_shape_of_eps(bad):
         TWO.sample(None, (3, 2), rng(), eps=[X, bad])
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (4, 3, 2), (1, 3, 2), (2, 2, 2), (2, 1, 2), (2,), (), (3, 2), (6, 2), (3, 2, 2)])
+@pytest.mark.parametrize("shape",
+                         [(2, 3), (4, 3, 2), (1, 3, 2), (2, 2, 2), (2, 1, 2), (2,), (), (3, 2), (6, 2), (3, 2, 2)])
 def test_shape_of_the_importance_bounds_eps(shape):
     """(K, batch, ...) for each level; one that only has as many numbers is refused too."""
     for t in (0, 1):
@@ -175,9 +182,12 @@ def test_shape_of_the_importance_bounds_eps(shape):
 
 
 def test_either_rng_or_eps():
+    def importance_bound(**noise):
+        noise = {k: [v[0][None]] * 2 if k == "eps" else v for k, v in noise.items()}
+        return TWO.importance_bound(None, X, 1, **noise)
+
     for call in (lambda **noise: TWO.elbo(None, X, **noise), lambda **noise: TWO.encode(None, X, **noise),
-                 lambda **noise: TWO.importance_bound(None, X, 1, **{k: [v[0][None]] * 2 if k == "eps" else v for k, v in noise.items()}),
-                 lambda **noise: TWO.sample(None, (3, 2), z_T=X, **noise)):
+                 importance_bound, lambda **noise: TWO.sample(None, (3, 2), z_T=X, **noise)):
         for noise in ({}, {"rng": rng(), "eps": EPS}):
             with pytest.raises(ValueError, match="^(encode|sample): give either rng or eps"):
                 call(**noise)
@@ -194,7 +204,8 @@ def test_a_sample_needs_z_T_or_rng():
     with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, got int"):
         TWO.sample(None, (3, 2), 0, eps=EPS)
     for bad in (X[:2], X[0], X[None], np.array(0.5)):
-        with pytest.raises(ValueError, match="^sample: z_T must have the shape " + re.escape(f"(3, 2), got {bad.shape}")):
+        with pytest.raises(ValueError,
+                           match="^sample: z_T must have the shape " + re.escape(f"(3, 2), got {bad.shape}")):
             TWO.sample(None, (3, 2), rng(), z_T=bad)
 
 
@@ -270,9 +281,11 @@ def test_eps_must_hold_finite_real_numbers(bad, dtype):
     """Named: who asked, and the level; one bad element is enough. Integers are numbers."""
     e = np.zeros((3, 2), dtype)
     e[1, 0] = bad
-    with pytest.raises(ValueError, match=f"^encode: the eps that makes z_2 must hold finite real numbers, got dtype {e.dtype}"):
+    with pytest.raises(ValueError,
+                       match=f"^encode: the eps that makes z_2 must hold finite real numbers, got dtype {e.dtype}"):
         TWO.elbo(None, X, eps=[X, e])
-    with pytest.raises(ValueError, match=f"^sample: the eps that makes z_0 must hold finite real numbers, got dtype {e.dtype}"):
+    with pytest.raises(ValueError,
+                       match=f"^sample: the eps that makes z_0 must hold finite real numbers, got dtype {e.dtype}"):
         TWO.sample(None, (3, 2), z_T=X, eps=[e, X])
     for kind in (int, np.uint8):
         ones = np.ones((3, 2), kind)
@@ -292,7 +305,8 @@ def test_gradient_by_the_noise():
 
 
 def test_gradient_of_a_log_variance_alone():
-    """The mean a constant, the log-variance a parameter, (), (2,) or (3, 2): d elbo and d log_joint by it against finite differences."""
+    """The mean a constant, the log-variance a parameter, (), (2,) or (3, 2):
+    d elbo and d log_joint by it against finite differences."""
     for s in (np.array(0.3), np.array([0.3, -0.2]), 0.1 * X):
         check_vjp(lambda s: MarkovianHVAE([lambda theta, z: (0.5 * z, s)], [keep]).elbo(None, X, eps=EPS[:1]), s)
         check_vjp(lambda s: MarkovianHVAE([keep], [lambda theta, z: (0.5 * z, s)]).log_joint(None, X, EPS[:1]), s)
@@ -301,7 +315,8 @@ def test_gradient_of_a_log_variance_alone():
 def test_a_mean_of_integers_is_an_error():
     """It would take the log-variance and the noise with it."""
     with pytest.raises(TypeError, match="decoder 1: expected a mean of floats, got ndarray of dtype int"):
-        MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)]).log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
+        model = MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)])
+        model.log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
 
 
 def test_a_number_as_log_variance_does_not_widen_inside_vjp():

@@ -1,4 +1,5 @@
-"""13.9-13.17 in every mode against closed forms, finite differences of tight solutions, SciPy's solver and each other."""
+"""13.9-13.17 in every mode against closed forms, finite differences of tight solutions,
+SciPy's solver and each other."""
 import itertools
 
 import numpy as np
@@ -36,7 +37,8 @@ def slow_truth(z0, ts, W, b):
     """bent by SciPy's order 8."""
     ts = np.asarray(ts)
     z0, grid = np.asarray(z0), np.unique(ts) if ts[-1] >= ts[0] else np.unique(ts)[::-1]
-    run = solve_ivp(lambda t, z: bent(z, t, {"W": W, "b": b}), (ts[0], ts[-1]), z0, method="DOP853", rtol=1e-11, atol=1e-13, t_eval=grid)
+    run = solve_ivp(lambda t, z: bent(z, t, {"W": W, "b": b}), (ts[0], ts[-1]), z0,
+                    method="DOP853", rtol=1e-11, atol=1e-13, t_eval=grid)
     return np.array([run.y[:, list(grid).index(t)] for t in ts])
 
 
@@ -46,7 +48,8 @@ def slow_truth(z0, ts, W, b):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("start", "end"), [(0.2, 1.5), (1.5, -0.3)])
 def test_a_linear_field_by_the_matrix_exponential(mode, start, end):
-    """z' = cos(t) A z: z(T1) = e^(S A) z0, S = sin T1 - sin T0; dL/dA = S expm_frechet(S A^T, v z0^T), and both ends of time."""
+    """z' = cos(t) A z: z(T1) = e^(S A) z0, S = sin T1 - sin T0; dL/dA = S expm_frechet(S A^T, v z0^T),
+    and both ends of time."""
     z0, v, S = np.array([1.0, -0.5, 0.8]), np.array([0.7, 1.2, -0.4]), np.sin(end) - np.sin(start)
     solution = solve(lambda z, t, A: np.cos(t) * (A @ z), z0, [start, end], A, **TIGHT)
     got = adjoint(lambda z, t, A: np.cos(t) * (A @ z), solution, [0 * v, v], mode=mode)
@@ -60,7 +63,8 @@ def test_a_linear_field_by_the_matrix_exponential(mode, start, end):
 @pytest.mark.parametrize(("start", "end"), [(0.3, 2.0), (2.0, 0.3)])
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
 def test_z_prime_is_theta_cos_t_z(mode, start, end, shape):
-    """z(T1) = z0 e^(theta S): dL/dz0 = v e^(theta S), dL/dtheta = v z(T1) S, dL/dT1 = v f(z(T1), T1), dL/dT0 = -v theta cos(T0) z(T1)."""
+    """z(T1) = z0 e^(theta S): dL/dz0 = v e^(theta S), dL/dtheta = v z(T1) S, dL/dT1 = v f(z(T1), T1),
+    dL/dT0 = -v theta cos(T0) z(T1)."""
     rng, theta, S = np.random.default_rng(0), 0.8, np.sin(end) - np.sin(start)
     z0, v = rng.standard_normal(shape) + 2, rng.standard_normal(shape)
     def f(z, t, theta):
@@ -78,7 +82,8 @@ def test_z_prime_is_theta_cos_t_z(mode, start, end, shape):
 
 @pytest.mark.parametrize("ts", TIMES)
 def test_losses_at_many_times_against_finite_differences(ts):
-    """L = sum_i g_i z(ts[i]) with g_0 != 0: dL/dz0, dL/dtheta, dL/dts[i] for i >= 1 and dL/dT0 = -a(T0+) f, in all modes."""
+    """L = sum_i g_i z(ts[i]) with g_0 != 0: dL/dz0, dL/dtheta, dL/dts[i] for i >= 1 and
+    dL/dT0 = -a(T0+) f, in all modes."""
     ts, g = np.array(ts), np.random.default_rng(1).standard_normal((len(ts), 2))
     solution, h = solve(bent, Z0, ts, THETA, **TIGHT), 1e-4
 
@@ -115,7 +120,8 @@ def test_dL_dT0_is_minus_a_before_the_jump_at_T0_times_f(mode, ts):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_moving_all_times_is_moving_the_field(mode):
-    """sum_i dL/dts[i] = 0 for an autonomous field, and without it the integral of a df/dt: the sum over ts is dL/ds of f(z, t + s)."""
+    """sum_i dL/dts[i] = 0 for an autonomous field, and without it the integral of a df/dt:
+    the sum over ts is dL/ds of f(z, t + s)."""
     ts, g = [0.2, 0.6, 1.4], np.random.default_rng(3).standard_normal((3, 2))
     def shifted(z, t, s):
         return bent(z, t + s, THETA)
@@ -157,7 +163,8 @@ def test_a_times_a_tangent_is_constant_between_outputs(mode, ts):
 @pytest.mark.parametrize("ts", TIMES[:2])
 @pytest.mark.parametrize("step", [None, 0.1])
 def test_jumps_of_the_trajectory(mode, ts, step):
-    """First a = g_N, a_theta = 0, a_t = -g_N f; at each inner ts two rows, a + g_i and a_t - g_i f; the last row is the answer."""
+    """First a = g_N, a_theta = 0, a_t = -g_N f; at each inner ts two rows, a + g_i and a_t - g_i f;
+    the last row is the answer."""
     ts, g = np.array(ts), np.random.default_rng(5).standard_normal((len(ts), 2))
     solution = solve(bent, Z0, ts, THETA, step=step)
     adjoints = adjoint(bent, solution, g, mode=mode)
@@ -167,7 +174,8 @@ def test_jumps_of_the_trajectory(mode, ts, step):
     np.testing.assert_allclose(a_t[0], -g[-1] @ bent(z[0], ts[-1], THETA), rtol=1e-14)
     for i in range(1, len(ts) - 1):
         before, after = np.flatnonzero(t == ts[i])
-        assert after == before + 1 and np.array_equal(z[after], z[before]) and np.array_equal(a_theta[after], a_theta[before])
+        assert after == before + 1 and np.array_equal(z[after], z[before])
+        assert np.array_equal(a_theta[after], a_theta[before])
         assert np.array_equal(a[after], a[before] + g[i])
         np.testing.assert_allclose(a_t[after] - a_t[before], -g[i] @ bent(solution.zs[i], ts[i], THETA), rtol=1e-12)
     assert np.array_equal(adjoints.z0, a[-1] + g[0]) and adjoints.ts[0] == a_t[-1]
@@ -231,7 +239,8 @@ def test_theta_as_a_nested_tree_with_constants(mode):
     g = np.random.default_rng(6).standard_normal((2, 2))
     got = adjoint(f, solve(f, Z0, [0.2, 1.1], tree, **FIXED), g, mode=mode)
     plain = adjoint(bent, solve(bent, Z0, [0.2, 1.1], THETA, **FIXED), g, mode=mode)
-    assert list(got.theta) == list(tree) and got.theta["power"] is None and got.theta["none"] is None and got.theta["deep"][1][0] is None
+    assert list(got.theta) == list(tree) and got.theta["power"] is None and got.theta["none"] is None
+    assert got.theta["deep"][1][0] is None
     close(got.theta["deep"][0], plain.theta["W"], 1e-11)
     close(got.theta["deep"][1][1]["b"], plain.theta["b"], 1e-11)
     close(got.z0, plain.z0, 1e-11)
@@ -243,7 +252,8 @@ def test_theta_as_a_nested_tree_with_constants(mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("theta", "expected"), [((), ()), ([3, {"n": None}], [None, {"n": None}])])
 def test_nothing_in_theta_to_differentiate(mode, theta, expected):
-    """The gradient by theta is theta with None in the place of its constants; z0's and ts' are those of the field with parameters."""
+    """The gradient by theta is theta with None in the place of its constants;
+    z0's and ts' are those of the field with parameters."""
     def f(z, t, theta):
         return bent(z, t, THETA)
     g = np.random.default_rng(6).standard_normal((3, 2))
@@ -262,7 +272,8 @@ def test_float32_end_to_end(mode):
     got = adjoint(bent, solve(bent, Z0.astype(np.float32), [0, 0.5, 1.2], low, rtol=1e-5, atol=1e-6), g, mode=mode)
     want = adjoint(bent, solve(bent, Z0, [0, 0.5, 1.2], THETA), g, mode=mode)
     assert got.z0.dtype == got.theta["W"].dtype == got.theta["b"].dtype == np.float32 and got.ts.dtype == np.float64
-    for x, y in ((got.z0, want.z0), (got.theta["W"], want.theta["W"]), (got.theta["b"], want.theta["b"]), (got.ts, want.ts)):
+    for x, y in ((got.z0, want.z0), (got.theta["W"], want.theta["W"]), (got.theta["b"], want.theta["b"]),
+                 (got.ts, want.ts)):
         close(x, y, 1e-3)
     if got.trajectory:
         assert [x.dtype for x in got.trajectory[1:4]] == [np.float32] * 3
@@ -272,11 +283,13 @@ def test_float32_end_to_end(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_keep_each_leaf_dtype(mode):
-    """A float64 leaf that nothing uses gets a float64 gradient of 0 beside a float32 state; a Python float one of the state's dtype."""
+    """A float64 leaf that nothing uses gets a float64 gradient of 0 beside a float32 state;
+    a Python float one of the state's dtype."""
     def f(z, t, theta):
         return z * np.cos(t) * theta["a"] * theta["c"]
     theta = {"a": np.array([0.5, 0.2], np.float32), "b": np.ones((2, 3)), "c": 1.0}
-    got = adjoint(f, solve(f, np.ones(2, np.float32), [0, 1], theta, rtol=1e-4, atol=1e-6), [[0, 0], [1, 1]], mode=mode).theta
+    got = adjoint(f, solve(f, np.ones(2, np.float32), [0, 1], theta, rtol=1e-4, atol=1e-6), [[0, 0], [1, 1]],
+                  mode=mode).theta
     assert got["a"].dtype == got["c"].dtype == np.float32 and got["b"].dtype == np.float64
     assert got["b"].shape == (2, 3) and not got["b"].any()
     close(got["a"], np.sin(1) * np.exp(np.sin(1) * theta["a"]), 1e-3)
@@ -285,7 +298,8 @@ def test_gradients_keep_each_leaf_dtype(mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("n", "t"), [(1, 0.7), (2, 0.7), (3, -0.2)])
 def test_all_times_equal(mode, n, t):
-    """z(ts[i]) = z0 + (ts[i] - ts[0]) f: dL/dz0 = sum_i g_i, dL/dtheta = 0, dL/dts[i] = g_i f, dL/dts[0] = minus their sum."""
+    """z(ts[i]) = z0 + (ts[i] - ts[0]) f: dL/dz0 = sum_i g_i, dL/dtheta = 0, dL/dts[i] = g_i f,
+    dL/dts[0] = minus their sum."""
     g, slope = np.random.default_rng(8).standard_normal((n, 2)), bent(Z0, t, THETA)
     got = adjoint(bent, solve(bent, Z0, [t] * n, THETA), g, mode=mode)
     np.testing.assert_allclose(got.z0, g.sum(axis=0), rtol=1e-14)
@@ -294,7 +308,8 @@ def test_all_times_equal(mode, n, t):
     assert got.stats.accepted == got.stats.rejected == got.stats.nvjp == 0
     if got.trajectory:
         rows = max(n - 1, 1)
-        assert [x.shape for x in got.trajectory] == [(rows,), (rows, 2), (rows, 2), (rows, 6), (rows,)] and set(got.trajectory.t) == {t}
+        assert [x.shape for x in got.trajectory] == [(rows,), (rows, 2), (rows, 2), (rows, 6), (rows,)]
+        assert set(got.trajectory.t) == {t}
         assert np.array_equal(got.trajectory.z, np.tile(Z0, (rows, 1)))
 
 
@@ -344,12 +359,14 @@ def test_seminorm_gives_the_same_gradient_in_fewer_steps(mode, controller):
     solution = solve(field, Z0, [0, 1.5, 3], theta, controller=controller)
     full, semi = (adjoint(field, solution, g, mode=mode, seminorm=seminorm) for seminorm in (False, True))
     assert semi.stats.nvjp < full.stats.nvjp
-    for x, y in ((full.z0, semi.z0), (full.theta["W1"], semi.theta["W1"]), (full.theta["b2"], semi.theta["b2"]), (full.ts, semi.ts)):
+    for x, y in ((full.z0, semi.z0), (full.theta["W1"], semi.theta["W1"]), (full.theta["b2"], semi.theta["b2"]),
+                 (full.ts, semi.ts)):
         close(x, y, 1e-4)
 
 
 def test_restart_takes_z_from_the_solution_at_every_output():
-    """Then the reconstruction error is that of the last stretch alone: with z' = -k (z - cos t) about e^(k (ts[1] - ts[0])) roundings."""
+    """Then the reconstruction error is that of the last stretch alone: with z' = -k (z - cos t)
+    about e^(k (ts[1] - ts[0])) roundings."""
     def f(z, t, k):
         return -k * (z - np.cos(t))
     solution = solve(f, [2.0], [0, 0.5, 1, 1.5, 2], 5.0)

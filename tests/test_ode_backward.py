@@ -14,7 +14,8 @@ Z0 = np.array([1.0, -0.5, 0.8])
 
 @pytest.mark.parametrize("size", [1e-7, 0.6, 1.0, 1.999, 2.0, 3e8])
 def test_interpolated_steps_are_those_of_the_gradient_of_size_1_to_2(size):
-    """z' = A z: a' = -A^T a and a_t' = 0, from [g, -g f] back by solve with g scaled by a power of 2 so that max|g| is in [1, 2)."""
+    """z' = A z: a' = -A^T a and a_t' = 0, from [g, -g f] back by solve with g scaled by a power of 2 so that
+    max|g| is in [1, 2)."""
     g = size * np.array([1.0, -0.4, 0.2])
     unit = g / 2.0 ** np.floor(np.log2(size))
     options = {"rtol": 1e-4, "atol": 3e-3}
@@ -28,9 +29,11 @@ def test_interpolated_steps_are_those_of_the_gradient_of_size_1_to_2(size):
     assert not np.array_equal(doubled.t, alone.t)  # the tolerances do tell sizes apart
 
 
-@pytest.mark.parametrize(("mode", "n", "size"), [("backsolve", 2000, 2000), ("interpolated", 2000, 2000), ("forward", 50, 2500)])
+@pytest.mark.parametrize(("mode", "n", "size"),
+                         [("backsolve", 2000, 2000), ("interpolated", 2000, 2000), ("forward", 50, 2500)])
 def test_the_pullback_of_odeint_keeps_no_trajectory(mode, n, size):
-    """100 steps over a large state: the peak is a few of its size, not 100 rows of z and a, as `adjoint` keeps them, or of dz/dz0."""
+    """100 steps over a large state: the peak is a few of its size, not 100 rows of z and a,
+    as `adjoint` keeps them, or of dz/dz0."""
     def field(z, t, theta):
         return -z * np.cos(t)
 
@@ -48,9 +51,11 @@ def test_the_pullback_of_odeint_keeps_no_trajectory(mode, n, size):
         assert peak(lambda: adjoint(field, solve(field, z0, [0, 1], **how), g, mode=mode)) > 200
 
 
-@pytest.mark.parametrize(("theta", "P"), [((), 0), ({"n": 3, "none": None}, 0), ({"n": 3, "k": 0.5}, 1), ([np.ones((2, 3)), 2, 0.1], 7)])
+@pytest.mark.parametrize(("theta", "P"), [((), 0), ({"n": 3, "none": None}, 0), ({"n": 3, "k": 0.5}, 1),
+                                          ([np.ones((2, 3)), 2, 0.1], 7)])
 def test_the_pullback_of_a_linearised_field_has_P_elements(theta, P):
-    """f, a df/dz, a df/dtheta (P,), a df/dt of z' = sin(t) z, P counting the floats of theta: none for a theta of constants."""
+    """f, a df/dz, a df/dtheta (P,), a df/dt of z' = sin(t) z, P counting the floats of theta:
+    none for a theta of constants."""
     z, a = np.array([[0.4, -1.0]]), np.array([2.0, 3.0])
     field = LinearisedField(lambda z, t, theta: np.sin(t) * z, theta, z)
     value, z_bar, theta_bar, t_bar = field.pulled(0.3, z.reshape(-1), a)

@@ -39,16 +39,19 @@ PROBLEMS = {
     "orbit": (orbit, ORBIT_START, 0, 6.5),
     "orbit backward": (orbit, ORBIT_START, 3, -2),
     "spiral": (lambda z, t, theta: z**3 @ SPIRAL, np.array([2.0, 0.0]), 0, 8),
-    "non-autonomous": (lambda z, t, theta: np.cos(5 * t) * z - 0.1 * z**2 + np.array([t, 1 - t, t * t]), np.array([1.0, -2, 0]), -1, 4),
+    "non-autonomous": (lambda z, t, theta: np.cos(5 * t) * z - 0.1 * z**2 + np.array([t, 1 - t, t * t]),
+                       np.array([1.0, -2, 0]), -1, 4),
     "non-autonomous backward": (lambda z, t, theta: np.sin(3 * t) * z + t, np.array([0.5, 3.0]), 10, 0),
-    "van der pol": (lambda z, t, theta: np.array([z[1], 40 * (1 - z[0] ** 2) * z[1] - z[0]]), np.array([2.0, 0.0]), 0, 30),
+    "van der pol": (lambda z, t, theta: np.array([z[1], 40 * (1 - z[0] ** 2) * z[1] - z[0]]),
+                    np.array([2.0, 0.0]), 0, 30),
     "stiff linear": (lambda z, t, theta: -200 * (z - np.cos(t)), np.array([0.0]), 0, 1),
     "domain left by trial steps": (lambda z, t, theta: np.sqrt(1 - z), np.array([0.0]), 0, 1.9),
     "quadratic": (lambda z, t, theta: np.array([2.0, t + 0 * z[0]]), np.array([1.0, 2.0]), 0, 40),
     "constant field": (lambda z, t, theta: np.ones_like(z), np.array([1.0, 2.0]), 1, -3),
     "constant field from zero": (lambda z, t, theta: np.full_like(z, 2.0), np.array([0.0]), 0, 3),
     "zero field": (lambda z, t, theta: np.zeros_like(z), np.array([1.0, 0.0]), 0, 5),
-    "wakes up late": (lambda z, t, theta: np.where(t > 2, 50.0 * np.sin(40 * t), 0.0) * np.ones_like(z), np.array([0.0]), 0, 5),
+    "wakes up late": (lambda z, t, theta: np.where(t > 2, 50.0 * np.sin(40 * t), 0.0) * np.ones_like(z),
+                      np.array([0.0]), 0, 5),
     "very short": (lambda z, t, theta: -z, np.array([1.0]), 0, 1e-9),
     "far from zero": (lambda z, t, theta: np.sin(z), np.array([1.0]), 1e9, 1e9 + 1),
 }
@@ -60,7 +63,8 @@ def assert_steps_are_scipys(f, z0, t0, t1, method, rtol, atol):
         warnings.simplefilter("ignore")
         theirs = solve_ivp(lambda t, z: f(z, t, ()), (t0, t1), z0, method=THEIR_NAMES[method], rtol=rtol, atol=atol)
     assert theirs.success
-    assert np.array_equal(ours.t, theirs.t) and ours.stats.nfev == theirs.nfev and np.array_equal(ours.zs[-1], theirs.y[:, -1])
+    assert np.array_equal(ours.t, theirs.t) and ours.stats.nfev == theirs.nfev
+    assert np.array_equal(ours.zs[-1], theirs.y[:, -1])
     return ours.stats
 
 
@@ -68,7 +72,8 @@ def assert_steps_are_scipys(f, z0, t0, t1, method, rtol, atol):
 @pytest.mark.parametrize("method", THEIR_NAMES)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_scipys_steps_to_the_last_bit(problem, method, tolerance):
-    """controller="scipy": the times, the count of evaluations and the last value are those of solve_ivp, without a tolerance."""
+    """controller="scipy": the times, the count of evaluations and the last value are those of solve_ivp,
+    without a tolerance."""
     if method == "bosh3" and tolerance < 1e-4:
         tolerance = 1e-6
     stats = assert_steps_are_scipys(*PROBLEMS[problem], method, tolerance, tolerance / 100)
@@ -88,13 +93,14 @@ CAPS_ITS_FIRST_STEP = "t_bound" in inspect.signature(select_initial_step).parame
 def test_scipys_steps_on_random_problems(entries, z0, t0, length, sign, exponent, method):
     """The same for z' = tanh(z W) + cos(3t) z with random W, z0, times, tolerance and direction."""
     W, rtol = np.array(entries).reshape(3, 3), 10 ** (exponent / (2 if method == "bosh3" else 1))
-    assert_steps_are_scipys(lambda z, t, theta: np.tanh(z @ W) + np.cos(3 * t) * z, np.array(z0), t0, t0 + sign * length,
-                            method, rtol, rtol / 50)
+    assert_steps_are_scipys(lambda z, t, theta: np.tanh(z @ W) + np.cos(3 * t) * z, np.array(z0), t0,
+                            t0 + sign * length, method, rtol, rtol / 50)
 
 
 @pytest.mark.parametrize("method", THEIR_NAMES)
 def test_scipys_steps_where_norms_survive_only_as_infinities(method):
-    """A slope whose scaled square overflows makes the first step 0, which SciPy raises to the smallest one: the same steps."""
+    """A slope whose scaled square overflows makes the first step 0, which SciPy raises to the smallest one:
+    the same steps."""
     assert_steps_are_scipys(lambda z, t, theta: np.array([0.0, 1e170]), np.array([1.0, 1.0]), 0, 1, method, 1e-6, 1e-9)
 
 
@@ -110,11 +116,13 @@ COUNTS = [  # accepted, rejected at rtol 1e-3 and 1e-6, as the libraries themsel
 def test_counts_of_each_library(problem, controller, coarse, fine):
     """DETEST's D5, a two-body orbit of eccentricity 0.9 on [0, 20], and the cubic spiral on [0, 25], atol = rtol/1000.
 
-    nfev = 2 + 6 (accepted + rejected) where the first step costs two evaluations; diffrax's costs none beyond f(t0, z0).
+    nfev = 2 + 6 (accepted + rejected) where the first step costs two evaluations;
+    diffrax's costs none beyond f(t0, z0).
     """
     f, z0, _, _ = PROBLEMS[problem]
     for rtol, expected in ((1e-3, coarse), (1e-6, fine)):
-        stats = solve(f, z0, [0, 20 if problem == "orbit" else 25], rtol=rtol, atol=rtol / 1000, controller=controller).stats
+        stats = solve(f, z0, [0, 20 if problem == "orbit" else 25],
+                      rtol=rtol, atol=rtol / 1000, controller=controller).stats
         assert (stats.accepted, stats.rejected) == expected
         assert stats.nfev == (1 if controller == "diffrax" else 2) + 6 * sum(expected) and stats.nvjp == 0
 
@@ -150,8 +158,10 @@ def test_direction_exponent_and_error_weights(tableau, exponent):
 def test_error_ratio_is_the_rms_over_the_counted_elements():
     """rms(error / (atol + rtol max(|y|, |y_new|))), by hand: scales 0.1 + 0.5 (2, 4, 6) = 1.1, 2.1, 3.1."""
     y, y_new, error = np.array([-2.0, 1.0, 6.0]), np.array([1.0, -4.0, 5.0]), np.array([1.1, 4.2, -9.3])
-    assert math.isclose(Controller(0, 1, DOPRI5).error_ratio(error, y, y_new, 0.5, 0.1), math.sqrt((1 + 4 + 9) / 3), rel_tol=1e-15)
-    assert math.isclose(Controller(0, 1, DOPRI5, 2).error_ratio(error, y, y_new, 0.5, 0.1), math.sqrt((1 + 4) / 2), rel_tol=1e-15)
+    assert math.isclose(Controller(0, 1, DOPRI5).error_ratio(error, y, y_new, 0.5, 0.1), math.sqrt((1 + 4 + 9) / 3),
+                        rel_tol=1e-15)
+    assert math.isclose(Controller(0, 1, DOPRI5, 2).error_ratio(error, y, y_new, 0.5, 0.1), math.sqrt((1 + 4) / 2),
+                        rel_tol=1e-15)
     assert y.tolist() == [-2, 1, 6] and error.tolist() == [1.1, 4.2, -9.3]
 
 
@@ -208,7 +218,8 @@ def test_next_step_of_the_policies_that_run_over_the_end():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_next_step_of_scipy(sign):
-    """t + h, cut at the end; a proposal below ten spacings of t in the direction of time is raised, a rejection to it fails."""
+    """t + h, cut at the end; a proposal below ten spacings of t in the direction of time is raised,
+    a rejection to it fails."""
     policy = Scipy(0.0, sign * 8.0, DOPRI5)
     assert policy.next_step(sign * 4.0, 0.5, False) == (sign * 4.5, sign * 0.5)
     assert policy.next_step(sign * 4.0, 4.0, False) == (sign * 8.0, sign * 4.0)
@@ -225,7 +236,8 @@ def test_next_step_of_scipy(sign):
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_next_step_of_diffrax(sign):
-    """Beyond 100 ulp before the end: to the end, or half of the way there after a rejection; exactly at 100 ulp: as it is."""
+    """Beyond 100 ulp before the end: to the end, or half of the way there after a rejection;
+    exactly at 100 ulp: as it is."""
     policy = Diffrax(0.0, sign * 3.0, DOPRI5)
     ulp = np.spacing(2.5)
     assert policy.near_the_end == sign * (3 - 100 * ulp)
@@ -256,8 +268,8 @@ def first_step(cls, f, y, rtol=0.5, atol=1.0, t0=0.0, t1=100.0, tableau=DOPRI5, 
 
 @pytest.mark.parametrize("cls, n", [(Scipy, 1), (Torchdiffeq, 1), (Jax, 4)])
 def test_first_step_by_hand(cls, n):
-    """y = 2, y' = 4 + 100 t, scale 1 + 2/2 = 2: d0 = 1, d1 = 2, h0 = 1/200, d2 = 50, so h = (0.01/50)^(1/5); for four such
-    elements jax's norm doubles d1 and d2 but not h0."""
+    """y = 2, y' = 4 + 100 t, scale 1 + 2/2 = 2: d0 = 1, d1 = 2, h0 = 1/200, d2 = 50, so h = (0.01/50)^(1/5);
+    for four such elements jax's norm doubles d1 and d2 but not h0."""
     d2 = 50 * math.sqrt(n)
     h, looked = first_step(cls, lambda t, y: np.full(n, 4 + 100 * t), np.full(n, 2.0))
     assert math.isclose(h, (0.01 / d2) ** 0.2, rel_tol=1e-12)
@@ -265,7 +277,8 @@ def test_first_step_by_hand(cls, n):
     h, _ = first_step(cls, lambda t, y: np.full(n, 4 + 100 * t), np.full(n, 2.0), tableau=BOSH3)
     assert math.isclose(h, (0.01 / d2) ** (1 / 3), rel_tol=1e-12)
     h, looked = first_step(cls, lambda t, y: np.full(n, 4 + 100 * t), np.full(n, 2.0), t1=-100.0)
-    assert math.isclose(h, (0.01 / d2) ** 0.2, rel_tol=1e-12) and looked[0][0] == -0.005 and np.allclose(looked[0][1], 2 - 0.02)
+    assert math.isclose(h, (0.01 / d2) ** 0.2, rel_tol=1e-12) and looked[0][0] == -0.005
+    assert np.allclose(looked[0][1], 2 - 0.02)
 
 
 def test_first_step_looks_only_at_the_counted_elements():
@@ -296,7 +309,8 @@ def test_branches_of_the_first_step(cls):
 
 
 def test_only_scipy_caps_the_first_step():
-    """SciPy's h0 and h are at most the interval; torchdiffeq and jax look beyond it; diffrax's first step is 0.01, for nothing."""
+    """SciPy's h0 and h are at most the interval; torchdiffeq and jax look beyond it;
+    diffrax's first step is 0.01, for nothing."""
     for cls in (Scipy, *TRYING):
         _, looked = first_step(cls, lambda t, y: [1.0], [100.0], rtol=1e-9, t0=5.0, t1=5.5)
         assert looked[0][0] == (5.5 if cls is Scipy else 6.0)
@@ -309,7 +323,8 @@ def test_only_scipy_caps_the_first_step():
 @pytest.mark.parametrize("f0, f1, y0", [(0.0, math.nan, 0.0), (1e300, 1e300, 1.0), (1e200, 1e300, 1.0)])
 @pytest.mark.parametrize("cls", [Scipy, Torchdiffeq, Jax])
 def test_first_step_survives_norms_that_overflow(cls, f0, f1, y0):
-    """d1 = 0 with d2 = nan, or d1 = inf, where h0 = 0: some step that is a number and at least 0, as SciPy gives, no ZeroDivisionError."""
+    """d1 = 0 with d2 = nan, or d1 = inf, where h0 = 0: some step that is a number and at least 0, as SciPy gives,
+    no ZeroDivisionError."""
     with np.errstate(all="ignore"):
         h, _ = first_step(cls, lambda t, y: [f1 if t else f0], [y0], rtol=1e-6, atol=1e-9)
     assert 0 <= h < math.inf
@@ -318,7 +333,8 @@ def test_first_step_survives_norms_that_overflow(cls, f0, f1, y0):
 # ---------------------------------------------------------------- beside the libraries, where they are installed
 
 def test_torchdiffeq_counts_the_same():
-    """torchdiffeq's own callbacks count the steps that controller="torchdiffeq" takes, dopri5 and bosh3, forward and backward."""
+    """torchdiffeq's own callbacks count the steps that controller="torchdiffeq" takes, dopri5 and bosh3,
+    forward and backward."""
     torch, torchdiffeq = pytest.importorskip("torch"), pytest.importorskip("torchdiffeq")
 
     class Counting(torch.nn.Module):
@@ -352,7 +368,8 @@ def test_diffrax_counts_the_same():
     jax, diffrax = pytest.importorskip("jax"), pytest.importorskip("diffrax")
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
-    for ts, rtol, solver, method in (((0.0, 5.0), 1e-4, diffrax.Dopri5(), "dopri5"), ((0.3, -0.1), 1e-3, diffrax.Bosh3(), "bosh3")):
+    for ts, rtol, solver, method in (((0.0, 5.0), 1e-4, diffrax.Dopri5(), "dopri5"),
+                                     ((0.3, -0.1), 1e-3, diffrax.Bosh3(), "bosh3")):
         term = diffrax.ODETerm(lambda t, y, args: y**3 @ jnp.asarray(SPIRAL))
         theirs = diffrax.diffeqsolve(term, solver, *ts, None, jnp.array([2.0, 0.0]),
                                      stepsize_controller=diffrax.PIDController(rtol, rtol / 100), max_steps=2000)
@@ -363,7 +380,8 @@ def test_diffrax_counts_the_same():
 
 
 def test_jax_evaluates_as_often():
-    """Evaluations of jax.experimental.ode.odeint, counted by a callback, with four elements so that its Euclidean norm matters."""
+    """Evaluations of jax.experimental.ode.odeint, counted by a callback, with four elements so that its
+    Euclidean norm matters."""
     jax, jax_ode = pytest.importorskip("jax"), pytest.importorskip("jax.experimental.ode")
     jax.config.update("jax_enable_x64", True)
     calls = []

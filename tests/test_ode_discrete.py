@@ -1,4 +1,5 @@
-"""The mode "discrete" is the exact gradient of what the solver computed, on its frozen grid: against a solver written again."""
+"""The mode "discrete" is the exact gradient of what the solver computed, on its frozen grid:
+against a solver written again."""
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -11,7 +12,8 @@ from refvdm.ode import METHODS, MLPField, adjoint, solve
 def replay(f, z0, ts, theta, solution):
     """The solution's own arithmetic once more, in plain loops over fractions, for complex numbers: values at every ts.
 
-    ts[0] moves the first node and ts[-1] the last one if it is one; the other nodes stay. An output is in the step where it was.
+    ts[0] moves the first node and ts[-1] the last one if it is one; the other nodes stay.
+    An output is in the step where it was.
     """
     tableau, nodes, given = METHODS[solution.options.method], solution.t.astype(complex), solution.ts
     ends = len(nodes) > 1 and solution.t[-1] == given[-1]
@@ -32,7 +34,8 @@ def replay(f, z0, ts, theta, solution):
         k.append(f(y_new, t + h, theta))
 
         def hermite(x, y=y, y_new=y_new, h=h, k=k):
-            return (1 + 2 * x) * (1 - x) ** 2 * y + x * (1 - x) ** 2 * h * k[0] + x**2 * (3 - 2 * x) * y_new + x**2 * (x - 1) * h * k[-1]
+            left = (1 + 2 * x) * (1 - x) ** 2 * y + x * (1 - x) ** 2 * h * k[0]
+            return left + x**2 * (3 - 2 * x) * y_new + x**2 * (x - 1) * h * k[-1]
 
         for i, time in enumerate(given):
             inside = sign * (time - solution.t[n]) > 0 or n == 0
@@ -57,7 +60,8 @@ def agrees_with_the_replay(f, solution, g, tolerance=1e-10):
     theta, unravel = ravel(solution.theta)
 
     def slope(dz=0, dts=0, dtheta=0):
-        complex_theta = {name: a + 1e-30j * b for (name, a), b in zip(unravel(theta).items(), unravel(theta * 0 + dtheta).values())}
+        real, imaginary = unravel(theta), unravel(theta * 0 + dtheta)
+        complex_theta = {name: a + 1e-30j * b for (name, a), b in zip(real.items(), imaginary.values())}
         zs = replay(f, z0 + 1e-30j * dz, ts + 1e-30j * dts, complex_theta, solution)
         return np.sum(g * zs.imag) / 1e-30
 
@@ -65,9 +69,12 @@ def agrees_with_the_replay(f, solution, g, tolerance=1e-10):
     np.testing.assert_allclose(solution.zs, z.real, rtol=1e-10, atol=1e-12)
     for i in range(len(ts)):
         expected = slope(dts=np.eye(len(ts))[i])
-        assert abs(got.ts[i] - expected) <= tolerance * (np.abs(got.ts).max() + 1e-3), f"dL/dts[{i}]: expected {expected}, got {got.ts[i]}"
+        error = abs(got.ts[i] - expected)
+        message = f"dL/dts[{i}]: expected {expected}, got {got.ts[i]}"
+        assert error <= tolerance * (np.abs(got.ts).max() + 1e-3), message
     theta_bar = ravel(got.theta)[0]
-    directions = [rng.standard_normal(theta.shape), rng.standard_normal(theta.shape), *np.eye(theta.size)[rng.integers(theta.size, size=2)]]
+    directions = [rng.standard_normal(theta.shape), rng.standard_normal(theta.shape),
+                  *np.eye(theta.size)[rng.integers(theta.size, size=2)]]
     for d in directions:
         assert abs(theta_bar @ d - slope(dtheta=d)) <= tolerance * (np.abs(theta_bar * d).sum() + 1e-3)
     for d in (rng.standard_normal(z0.shape), np.arange(z0.size).reshape(z0.shape) == 0):
@@ -81,31 +88,35 @@ def random_problem(shape, time, seed):
     return (lambda z, t, theta: field(z, t, theta) * np.cos(time * t)), rng.standard_normal(shape), theta, rng
 
 
-fixed = st.tuples(st.sampled_from([m for m in METHODS]), st.just("scipy"), st.sampled_from([0.15, 0.2, 0.6]), st.just(1e-6))
+fixed = st.tuples(st.sampled_from([m for m in METHODS]), st.just("scipy"), st.sampled_from([0.15, 0.2, 0.6]),
+                  st.just(1e-6))
 adaptive = st.tuples(st.sampled_from(["bosh3", "dopri5"]), st.sampled_from(["scipy", "torchdiffeq", "jax", "diffrax"]),
                      st.none(), st.sampled_from([1e-2, 1e-3, 1e-5]))
 
 
-@given(st.sampled_from([(2,), (1,), (2, 3), (2, 1, 2)]), fixed | adaptive, st.lists(st.sampled_from([0, 0.1, 0.25, 0.5, 0.77]), max_size=3),
-       st.booleans(), st.integers(0, 2**16))
+@given(st.sampled_from([(2,), (1,), (2, 3), (2, 1, 2)]), fixed | adaptive,
+       st.lists(st.sampled_from([0, 0.1, 0.25, 0.5, 0.77]), max_size=3), st.booleans(), st.integers(0, 2**16))
 @example((2,), ("dopri5", "jax", None, 1e-4), [0.3, 0.3], False, 0)
 @example((2,), ("rk4", "scipy", 0.2, 1e-4), [0.3, 1.0], True, 1)
 @example((2,), ("dopri5", "torchdiffeq", None, 1e-4), [1.0], False, 2)
 @example((2,), ("bosh3", "diffrax", None, 1e-2), [0, 0.5, 1.0], True, 3)
 @example((2,), ("dopri5", "scipy", None, 1e-2), [0, 1.0], False, 4)
 def test_is_the_gradient_of_a_replay_on_the_frozen_grid(shape, how, inner, backward, seed):
-    """Over random networks, shapes, tolerances, both directions of time, fixed and adaptive steps, all policies, equal times."""
+    """Over random networks, shapes, tolerances, both directions of time, fixed and adaptive steps,
+    all policies, equal times."""
     f, z0, theta, rng = random_problem(shape, 1.3, seed)
     ts = 0.2 + 1.4 * np.array(sorted([0, *inner, 1]))
     method, controller, step, rtol = how
-    solution = solve(f, z0, ts[::-1] if backward else ts, theta, method=method, controller=controller, step=step, rtol=rtol)
+    solution = solve(f, z0, ts[::-1] if backward else ts, theta,
+                     method=method, controller=controller, step=step, rtol=rtol)
     agrees_with_the_replay(f, solution, rng.standard_normal(solution.zs.shape))
 
 
 @pytest.mark.parametrize("controller", ["scipy", "torchdiffeq", "jax", "diffrax"])
 @pytest.mark.parametrize("way", [1, -1])
 def test_outputs_at_the_nodes_themselves(controller, way):
-    """A ts that is exactly an inner node of the grid is the end of the step before it; policies that run over the end stop nowhere."""
+    """A ts that is exactly an inner node of the grid is the end of the step before it;
+    policies that run over the end stop nowhere."""
     f, z0, theta, rng = random_problem((2,), 0.9, 3)
     first = solve(f, z0, [0, way * 2.0], theta, rtol=1e-4, controller=controller)
     ts = [0, *first.t[2:4], way * 2.0]
@@ -144,7 +155,8 @@ def test_inner_fixed_nodes_stay_where_they_are():
 
 @pytest.mark.parametrize("depth", [1, 6])
 def test_a_weight_tied_residual_network(depth):
-    """z_{l+1} = z_l + f(z_l, l, theta) is Euler with h = 1 (13.6): the discrete gradient is the one through the loop, to rounding."""
+    """z_{l+1} = z_l + f(z_l, l, theta) is Euler with h = 1 (13.6):
+    the discrete gradient is the one through the loop, to rounding."""
     f, z0, theta, rng = random_problem((2, 3), 0.9, 2)
     g = rng.standard_normal((depth + 1, 2, 3))
 
@@ -167,17 +179,20 @@ def test_a_weight_tied_residual_network(depth):
 
 @pytest.mark.parametrize("h", [0.5, 0.1])
 def test_other_modes_differ_from_it_by_the_order_of_the_method(h):
-    """"interpolated" misses what was computed by O(h) under Euler; "forward" is Euler's own derivative, so the same to rounding."""
+    """"interpolated" misses what was computed by O(h) under Euler; "forward" is Euler's own derivative,
+    so the same to rounding."""
     f, z0, theta, rng = random_problem((2,), 1.3, 7)
     g = rng.standard_normal((2, 2))
     solution = solve(f, z0, [0, 1], theta, method="euler", step=h)
-    exact, forward, other = (ravel(adjoint(f, solution, g, mode=mode).theta)[0] for mode in ("discrete", "forward", "interpolated"))
+    exact, forward, other = (ravel(adjoint(f, solution, g, mode=mode).theta)[0]
+                             for mode in ("discrete", "forward", "interpolated"))
     np.testing.assert_allclose(forward, exact, rtol=1e-12, atol=1e-13)
     assert 0.01 * h < np.abs(other - exact).max() / np.abs(exact).max() < 3 * h
 
 
 def test_pulls_back_no_stage_that_nothing_depends_on():
-    """g = 0 everywhere: no pullback at all; euler's last stage, the slope at the end, only where an output is interpolated."""
+    """g = 0 everywhere: no pullback at all; euler's last stage, the slope at the end,
+    only where an output is interpolated."""
     f, z0, theta, _ = random_problem((2,), 1.3, 7)
     solution = solve(f, z0, [0, 0.4, 1], theta, method="euler", step=0.2)
     zero, one = np.zeros((3, 2)), np.array([[0, 0], [0, 0], [1.0, 1]])
@@ -188,17 +203,20 @@ def test_pulls_back_no_stage_that_nothing_depends_on():
 
 
 def test_gradient_is_linear_in_zs_bar_and_the_solution_stays_as_it_was():
-    """Bit-equal on a second call; nothing in the solution changes but the slope at the end that completes its interpolant."""
+    """Bit-equal on a second call; nothing in the solution changes but the slope at the end that
+    completes its interpolant."""
     f, z0, theta, rng = random_problem((2,), 1.3, 8)
     g, other = rng.standard_normal((2, 3, 2))
     solution = solve(f, z0, [0, 0.4, 1], theta, method="rk4", step=0.3)
     zs, path = solution.zs.copy(), [(step.y.copy(), step.y_new.copy()) for step in solution.path]
     a, b, both, again = (adjoint(f, solution, bar, mode="discrete") for bar in (g, other, 2 * g - other, g))
-    assert np.array_equal(a.z0, again.z0) and np.array_equal(a.ts, again.ts) and np.array_equal(a.theta["W1"], again.theta["W1"])
+    assert np.array_equal(a.z0, again.z0) and np.array_equal(a.ts, again.ts)
+    assert np.array_equal(a.theta["W1"], again.theta["W1"])
     np.testing.assert_allclose(both.z0, 2 * a.z0 - b.z0, rtol=1e-12)
     np.testing.assert_allclose(both.ts, 2 * a.ts - b.ts, rtol=1e-11)
     assert np.array_equal(solution.zs, zs)
-    assert all(np.array_equal(step.y, y) and np.array_equal(step.y_new, y_new) for step, (y, y_new) in zip(solution.path, path))
+    assert all(np.array_equal(step.y, y) and np.array_equal(step.y_new, y_new)
+               for step, (y, y_new) in zip(solution.path, path))
 
 
 def test_float32_equals_float64_on_the_same_steps():

@@ -1,4 +1,5 @@
-"""What must not pass in silence: gradients that are not finite, cotangents of any size, fields that change theta, lists of Tensors."""
+"""What must not pass in silence: gradients that are not finite, cotangents of any size, fields that change theta,
+lists of Tensors."""
 import numpy as np
 import pytest
 

@@ -22,7 +22,8 @@ def flat(gradient):
 
 
 def test_the_exact_gradient_and_every_error_are_what_they_say():
-    """errors = |gradient - exact|/|exact|, the gradients those of `adjoint`, the exact one that of a far tighter run."""
+    """errors = |gradient - exact|/|exact|, the gradients those of `adjoint`,
+    the exact one that of a far tighter run."""
     report = gradient_report(field, Z0, TS, THETA, BAR, rtol=1e-5, atol=1e-7)
     tight = adjoint(field, solve(field, Z0, TS, THETA, rtol=1e-12, atol=1e-14), BAR, mode="interpolated")
     np.testing.assert_allclose(flat(report.exact), flat(tight), rtol=1e-8)
@@ -46,12 +47,15 @@ def test_the_parts_bound_the_whole():
     assert report.modes["discrete"].parts["forward solve"] == report.modes["discrete"].error
     assert report.modes["forward"].parts["forward solve"] == report.modes["forward"].error
     both = [report.modes[mode].parts for mode in ("backsolve", "interpolated")]
-    assert both[0]["forward solve"] == both[1]["forward solve"] and both[0]["adjoint quadrature"] == both[1]["adjoint quadrature"]
+    assert both[0]["forward solve"] == both[1]["forward solve"]
+    assert both[0]["adjoint quadrature"] == both[1]["adjoint quadrature"]
 
 
 def test_an_error_shows_up_in_its_own_column():
-    """Tighter steps lower forward solve and quadrature by the method's order; reconstruction alone grows when the field contracts."""
-    coarse, fine = (gradient_report(field, Z0, TS, THETA, BAR, method="rk4", step=step).modes["interpolated"].parts for step in (0.1, 0.05))
+    """Tighter steps lower forward solve and quadrature by the method's order;
+    reconstruction alone grows when the field contracts."""
+    coarse, fine = (gradient_report(field, Z0, TS, THETA, BAR, method="rk4", step=step).modes["interpolated"].parts
+                    for step in (0.1, 0.05))
     for part in PARTS[:2]:
         assert 8 < coarse[part] / fine[part] < 40  # 2^4, and second order effects
     with warnings.catch_warnings():
@@ -96,6 +100,7 @@ def test_where_only_interpolated_fails_the_others_are_reported():
     def f(z, t, k):
         return k * np.sqrt(z) * 70 * np.exp(-(((t - 0.1) / 0.01) ** 2))
 
-    report = gradient_report(f, np.array([0.05]), [0.0, 0.1], 1.0, np.array([[0.0], [1.0]]), method="midpoint", step=0.1)
+    report = gradient_report(f, np.array([0.05]), [0.0, 0.1], 1.0, np.array([[0.0], [1.0]]),
+                             method="midpoint", step=0.1)
     assert "not finite" in report.modes["interpolated"].failure
     assert report.modes["discrete"].gradient is not None and "discrete" in str(report)

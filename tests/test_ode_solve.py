@@ -70,7 +70,8 @@ def test_closed_form_with_adaptive_steps(controller, method, shape, backward):
 
 def test_linear_non_autonomous_system():
     """x' = y + t, y' = 1 - x from (1, 0): x'' = 2 - x, so x = 2 - cos t and y = sin t - t."""
-    solution = solve(lambda z, t, theta: np.array([z[1] + t, -z[0] + 1]), np.array([1.0, 0.0]), [0.0, 2.0, 5.0], rtol=1e-9, atol=1e-12)
+    solution = solve(lambda z, t, theta: np.array([z[1] + t, -z[0] + 1]), np.array([1.0, 0.0]), [0.0, 2.0, 5.0],
+                     rtol=1e-9, atol=1e-12)
     t = solution.ts
     np.testing.assert_allclose(solution.zs, np.stack([2 - np.cos(t), np.sin(t) - t], axis=1), atol=1e-8)
 
@@ -96,7 +97,8 @@ def test_float32_stays_float32(method):
 @every_controller
 def test_float32_adaptive(controller):
     """Adaptive steps of a float32 state reach the accuracy asked for and stay float32."""
-    solution = solve(swing, start((3,), np.float32), TIMES, np.float32(THETA), controller=controller, rtol=1e-4, atol=1e-5)
+    solution = solve(swing, start((3,), np.float32), TIMES, np.float32(THETA),
+                     controller=controller, rtol=1e-4, atol=1e-5)
     assert solution.zs.dtype == np.float32 and all(step.K.dtype == np.float32 for step in solution.path)
     np.testing.assert_allclose(solution.zs, swung(start((3,)), TIMES), rtol=5e-4)
 
@@ -123,7 +125,8 @@ def test_inner_times_change_no_step(inner, controller, backward):
         ts, ends = ts[::-1], ends[::-1]
     options = {"rtol": 1e-3, "atol": 1e-5, "controller": controller}
     few, many = solve(swing, start((2,)), ends, THETA, **options), solve(swing, start((2,)), ts, THETA, **options)
-    assert np.array_equal(few.t, many.t) and few.stats == many.stats and np.array_equal(few.zs[[0, -1]], many.zs[[0, -1]])
+    assert np.array_equal(few.t, many.t) and few.stats == many.stats
+    assert np.array_equal(few.zs[[0, -1]], many.zs[[0, -1]])
     np.testing.assert_array_equal(many.zs, few(np.array(ts)))
 
 
@@ -133,15 +136,17 @@ def test_order_of_the_interpolant(method, order):
     lengths, errors = np.array([0.2, 0.1, 0.05]), []
     x = np.linspace(0, 1, 41)[1:-1]
     for h in lengths:
-        solution = solve(lambda z, t, theta: np.exp(t - z), np.log1p(np.exp(2.5)), [2.5, 2.5 + h], method=method, step=1)
+        solution = solve(lambda z, t, theta: np.exp(t - z), np.log1p(np.exp(2.5)), [2.5, 2.5 + h],
+                         method=method, step=1)
         assert solution.stats.accepted == 1
         errors.append(np.abs(solution(2.5 + h * x) - np.log1p(np.exp(2.5 + h * x))).max())
     assert abs(np.polyfit(np.log(lengths), np.log(errors), 1)[0] - order - 1) < 0.2
 
 
 @pytest.mark.parametrize("ends", [(0.0, 3.0), (3.0, 0.0)], ids=["forward", "backward"])
-@pytest.mark.parametrize("options", [{}, {"method": "bosh3"}, {"controller": "jax"}, {"controller": "diffrax"}, {"step": 0.25},
-                                     {"method": "rk4", "step": 0.25}, {"method": "euler", "step": 0.25}], ids=str)
+@pytest.mark.parametrize("options",
+                         [{}, {"method": "bosh3"}, {"controller": "jax"}, {"controller": "diffrax"}, {"step": 0.25},
+                          {"method": "rk4", "step": 0.25}, {"method": "euler", "step": 0.25}], ids=str)
 def test_dense_output_is_continuously_differentiable(options, ends):
     """At every node solution(t) is the step's value, and its slope from both sides is f there."""
     solution = solve(swing, start((2, 3)), ends, THETA, rtol=1e-4, atol=1e-6, **options)
@@ -165,10 +170,12 @@ def test_dense_output_is_continuously_differentiable(options, ends):
 
 
 def test_scalar_and_vector_times_and_what_lies_outside():
-    """t () gives z's shape, (n,) adds an axis; beyond the ends, nan, or more axes: ValueError with the bounds and the time."""
+    """t () gives z's shape, (n,) adds an axis; beyond the ends, nan, or more axes:
+    ValueError with the bounds and the time."""
     for ts in ([0.0, 2.0], [2.0, 0.0]):
         solution = solve(swing, start((2, 3)), ts, THETA)
-        assert solution(1.0).shape == (2, 3) and solution([1.0]).shape == (1, 2, 3) and solution(np.linspace(0, 2, 5)).shape == (5, 2, 3)
+        assert solution(1.0).shape == (2, 3) and solution([1.0]).shape == (1, 2, 3)
+        assert solution(np.linspace(0, 2, 5)).shape == (5, 2, 3)
         assert solution([]).shape == (0, 2, 3)
         np.testing.assert_array_equal(solution(ts[0]), start((2, 3)))
         np.testing.assert_array_equal(solution(ts[-1]), solution.zs[-1])
@@ -190,7 +197,8 @@ def test_without_dense_there_is_no_interpolant():
 @pytest.mark.parametrize("sign", [1, -1])
 @every_controller
 def test_who_runs_over_the_end(controller, sign):
-    """SciPy and diffrax end at ts[-1] exactly; torchdiffeq and jax evaluate beyond it, and zs[-1] comes from the last interpolant."""
+    """SciPy and diffrax end at ts[-1] exactly; torchdiffeq and jax evaluate beyond it,
+    and zs[-1] comes from the last interpolant."""
     field = Recorder(swing)
     solution = solve(field, start((2,)), [0.0, sign * 1.5], THETA, controller=controller, rtol=1e-7, atol=1e-9)
     furthest = max(sign * t for t, _ in field.calls)
@@ -207,10 +215,12 @@ def test_who_runs_over_the_end(controller, sign):
 # ---------------------------------------------------------------- fixed steps
 
 
-@pytest.mark.parametrize("length, step, n", [(1.1, 0.1, 11), (1.0, 0.1, 10), (0.3, 0.1, 3), (1.0, 0.3, 4), (1.0, 0.99, 2), (1.0, 1.0, 1),
-                                             (1.0, 5.0, 1), (1e-3, 1.0, 1), (1.0 + 1e-6, 0.5, 3), (2.0, 0.5, 4)])
+@pytest.mark.parametrize("length, step, n",
+                         [(1.1, 0.1, 11), (1.0, 0.1, 10), (0.3, 0.1, 3), (1.0, 0.3, 4), (1.0, 0.99, 2), (1.0, 1.0, 1),
+                          (1.0, 5.0, 1), (1e-3, 1.0, 1), (1.0 + 1e-6, 0.5, 3), (2.0, 0.5, 4)])
 def test_number_of_fixed_steps(length, step, n):
-    """ceil(length / step) equal ones in either direction, not one more for a quotient a rounding error above an integer."""
+    """ceil(length / step) equal ones in either direction, not one more for a quotient a rounding error
+    above an integer."""
     for ts in ([0.0, length], [length, 0.0], [-length, 0.0]):
         solution = solve(swing, start(()), ts, THETA, method="euler", step=step)
         assert len(solution.steps) == n and solution.t[-1] == ts[-1]
@@ -221,14 +231,16 @@ def test_number_of_fixed_steps(length, step, n):
 def test_short_intervals_have_a_step_of_their_own(gap):
     """However short [ts[i], ts[i+1]] is beside the step, z moves on by gap * f, to first order."""
     sign = math.copysign(1.0, gap)
-    solution = solve(lambda z, t, theta: np.full_like(z, 1e6), np.zeros(2), [0.0, gap, sign, sign + gap], method="euler", step=0.5)
+    solution = solve(lambda z, t, theta: np.full_like(z, 1e6), np.zeros(2), [0.0, gap, sign, sign + gap],
+                     method="euler", step=0.5)
     assert solution.stats.accepted == 4 and solution.t[-1] == sign + gap
     np.testing.assert_allclose(solution.zs[:, 0], 1e6 * solution.ts, rtol=1e-12)
 
 
 @every_method
 def test_fixed_steps_cost_stages_and_meet_the_times(method):
-    """nfev = stages * steps, each interval divided by itself; solution(t) on the last step asks for one more evaluation, once."""
+    """nfev = stages * steps, each interval divided by itself;
+    solution(t) on the last step asks for one more evaluation, once."""
     field, ts = Recorder(swing), [0.0, 0.35, 0.35, 1.0, 1.05]
     solution = solve(field, start((2,)), ts, THETA, method=method, step=0.1)
     assert solution.stats == Stats(METHODS[method].stages * 12, 0, 12, 0) and len(field.calls) == solution.stats.nfev
@@ -261,7 +273,8 @@ def test_eulers_method_is_a_residual_network():
     layers = [z]
     for _ in range(6):
         layers.append(layers[-1] + np.tanh(layers[-1] @ W))
-    np.testing.assert_array_equal(solve(lambda z, t, W: np.tanh(z @ W), z, range(7), W, method="euler", step=1).zs, np.stack(layers))
+    np.testing.assert_array_equal(solve(lambda z, t, W: np.tanh(z @ W), z, range(7), W, method="euler", step=1).zs,
+                                  np.stack(layers))
 
 
 @pytest.mark.parametrize("method", ["rk4", "bosh3", "dopri5"])
@@ -284,7 +297,8 @@ def test_a_step_by_hand(method):
 @pytest.mark.parametrize("ends", [(0.0, 8.0), (8.0, 0.0)], ids=["forward", "backward"])
 @every_controller
 def test_the_log_agrees_with_the_nodes_and_the_stats(controller, ends):
-    """Accepted records chain along .t; a rejected one is followed, at the same t, by a shorter one; counts and calls agree."""
+    """Accepted records chain along .t; a rejected one is followed, at the same t, by a shorter one;
+    counts and calls agree."""
     field = Recorder(lambda z, t, theta: 3 * np.cos(9 * np.sin(2 * t)) * z)
     solution = solve(field, np.array([1.0, 2.0]), ends, rtol=1e-4, atol=1e-7, controller=controller)
     records, stats = solution.steps, solution.stats
@@ -298,7 +312,8 @@ def test_the_log_agrees_with_the_nodes_and_the_stats(controller, ends):
             assert record.error_ratio <= 1 and following.t != record.t
         else:
             assert record.error_ratio >= 1 and following.t == record.t and abs(following.h) < abs(record.h)
-    assert all(type(record) is StepRecord and (record.h > 0) == (ends[1] > 0) and type(record.accepted) is bool for record in records)
+    assert all(type(record) is StepRecord and (record.h > 0) == (ends[1] > 0) and type(record.accepted) is bool
+               for record in records)
     assert stats.nfev == len(field.calls)
 
 
@@ -312,7 +327,8 @@ def test_fixed_steps_have_no_error_ratio():
 def test_repr_names_method_ends_and_cost():
     """One line: method, ends, shape, cost."""
     solution = solve(swing, start((2,)), [1.0, -0.5], THETA, method="rk4", step=0.5)
-    assert repr(solution) == "Solution(rk4, t from 1 to -0.5, zs of shape (2, 2), nfev 12, nvjp 0, accepted 3, rejected 0)"
+    expected = "Solution(rk4, t from 1 to -0.5, zs of shape (2, 2), nfev 12, nvjp 0, accepted 3, rejected 0)"
+    assert repr(solution) == expected
 
 
 # ---------------------------------------------------------------- what belongs to whom
@@ -320,7 +336,8 @@ def test_repr_names_method_ends_and_cost():
 
 @pytest.mark.parametrize("options", [{}, {"method": "rk4", "step": 0.5}, {"controller": "torchdiffeq"}], ids=str)
 def test_solution_keeps_nothing_of_the_callers(options):
-    """Changing z0, ts and theta afterwards changes no solution, and writing into zs changes neither z0 nor solution(t)."""
+    """Changing z0, ts and theta afterwards changes no solution, and writing into zs changes neither
+    z0 nor solution(t)."""
     z0, ts, theta = start((2, 3)), np.array([0.0, 1.0, 2.0]), {"a": np.array([THETA]), "b": [np.array(1.0), 2]}
     solution = solve(lambda z, t, theta: theta["a"] * theta["b"][0] * np.cos(t) * z, z0, ts, theta, **options)
     kept = solution.zs.copy()
@@ -352,7 +369,8 @@ def test_the_field_cannot_write_into_the_state_and_may_reuse_its_answer():
             return buffer
 
         for options in ({}, {"method": "rk4", "step": 0.3}):
-            np.testing.assert_array_equal(solve(reuses, z0, TIMES, THETA, **options).zs, solve(swing, z0, TIMES, THETA, **options).zs)
+            np.testing.assert_array_equal(solve(reuses, z0, TIMES, THETA, **options).zs,
+                                          solve(swing, z0, TIMES, THETA, **options).zs)
 
 
 def test_layout_of_z0_does_not_matter():

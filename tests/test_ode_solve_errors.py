@@ -56,7 +56,8 @@ def test_blow_up_in_fixed_steps():
     error = failure(lambda z, t, theta: z * z, np.array([1.0]), [0.0, 0.5, 5.0], method="euler", step=0.01)
     assert error.reason == "not finite" and 1 < error.t < 1.3 and "blows up" in str(error)
     assert error.solution.zs.shape == (2, 1) and error.solution.t[-1] == pytest.approx(error.t)
-    assert np.isfinite(error.solution.path[-1].y_new).all() and error.solution.stats.nfev == error.solution.stats.accepted + 1
+    assert np.isfinite(error.solution.path[-1].y_new).all()
+    assert error.solution.stats.nfev == error.solution.stats.accepted + 1
 
 
 @every_controller
@@ -65,7 +66,8 @@ def test_not_finite_at_the_start(controller, bad):
     """f(z0, ts[0]) is nan or infinite: at once, after one evaluation, with ts[0] as the only output."""
     error = failure(lambda z, t, theta: np.array([1.0, bad]), Z0, [0.5, 0.5, 1.0], controller=controller)
     assert (error.reason, error.t, error.solution.stats.nfev) == ("not finite", 0.5, 1)
-    assert "at the start, t = 0.5" in str(error) and error.solution.zs.tolist() == [[1, 2], [1, 2]] and error.solution.steps == []
+    assert "at the start, t = 0.5" in str(error) and error.solution.zs.tolist() == [[1, 2], [1, 2]]
+    assert error.solution.steps == []
 
 
 def test_not_finite_at_the_start_of_fixed_steps():
@@ -78,7 +80,8 @@ def test_not_finite_at_the_start_of_fixed_steps():
 @every_controller
 def test_not_finite_beyond_a_boundary(controller, sign):
     """A field that ends at 0.7 is followed up to there: steps across it are rejected until none is left."""
-    error = failure(lambda z, t, theta: beyond(0.7)(z, sign * t, theta), np.array([0.0]), [0.0, sign * 0.6, sign], controller=controller)
+    error = failure(lambda z, t, theta: beyond(0.7)(z, sign * t, theta), np.array([0.0]), [0.0, sign * 0.6, sign],
+                    controller=controller)
     assert error.reason == "not finite" and abs(error.t - sign * 0.7) < 1e-9 and f"beyond t = {error.t:g}" in str(error)
     np.testing.assert_allclose(error.solution.zs[-1], [sign * math.sin(0.6)], rtol=1e-5)
     rejected = [record for record in error.solution.steps if not record.accepted]
@@ -87,8 +90,10 @@ def test_not_finite_beyond_a_boundary(controller, sign):
 
 @every_controller
 def test_trial_steps_that_are_not_finite_are_tried_again_at_a_fifth(controller):
-    """z' = -sqrt(z) sinks to 0 at t = 2 and is nan below: nan trial steps are rejected, the next is a fifth, and 1.97 is reached."""
-    solution = solve(lambda z, t, theta: -np.sqrt(z), np.array([1.0]), [0.0, 1.97], controller=controller, rtol=1e-3, atol=1e-8)
+    """z' = -sqrt(z) sinks to 0 at t = 2 and is nan below: nan trial steps are rejected, the next is a fifth,
+    and 1.97 is reached."""
+    solution = solve(lambda z, t, theta: -np.sqrt(z), np.array([1.0]), [0.0, 1.97],
+                     controller=controller, rtol=1e-3, atol=1e-8)
     np.testing.assert_allclose(solution.zs[-1], [(1 - 1.97 / 2) ** 2], rtol=0.1)
     records = solution.steps
     failed = [i for i, record in enumerate(records) if math.isnan(record.error_ratio)]
@@ -111,7 +116,8 @@ def test_an_overflow_does_not_pass_for_a_small_error(controller):
 
 def test_step_size_that_underflows():
     """A jump of the field to 1e40 can be crossed by no step that keeps the tolerance: "step too small", r finite."""
-    error = failure(lambda z, t, theta: np.where(t > 0.5, 1e40, 1.0) * np.ones_like(z), np.array([0.0]), TS, rtol=1e-10, atol=1e-10)
+    error = failure(lambda z, t, theta: np.where(t > 0.5, 1e40, 1.0) * np.ones_like(z), np.array([0.0]), TS,
+                    rtol=1e-10, atol=1e-10)
     assert error.reason == "step too small" and abs(error.t - 0.5) < 1e-6 and "rtol 1e-10, atol 1e-10" in str(error)
     assert all(math.isfinite(record.error_ratio) for record in error.solution.steps)
 
@@ -144,9 +150,11 @@ def test_error_pickles():
 @pytest.mark.parametrize("f, z0, reaches", [
     (lambda z, t, theta: np.where(t > 0, np.nan, 0 * z), np.zeros(1), None),
     (lambda z, t, theta: np.full_like(z, 1e308), np.ones(1), None),
-    (lambda z, t, theta: np.array([0, 1e14], np.float32), np.ones(2, np.float32), [1, 1e14])], ids=["nan", "huge", "float32"])
+    (lambda z, t, theta: np.array([0, 1e14], np.float32), np.ones(2, np.float32), [1, 1e14]),
+], ids=["nan", "huge", "float32"])
 def test_slopes_whose_norm_overflows(controller, f, z0, reaches):
-    """A slope of 0 with nan after it, or one whose scaled square overflows: a solution or a SolverError, no ZeroDivisionError."""
+    """A slope of 0 with nan after it, or one whose scaled square overflows: a solution or a SolverError,
+    no ZeroDivisionError."""
     if reaches is None:
         assert failure(f, z0, [0.0, 10.0], controller=controller).solution.zs.tolist() == [z0.tolist()]
     else:
@@ -166,20 +174,25 @@ def refused(kind, message, f=decay, z0=Z0, ts=TS, theta=(), **options):
 
 @pytest.mark.parametrize("ts, message", [
     ([0.0, 1.0, 0.5], r"ts must be finite and in increasing or decreasing order, got \[0. +1. +0.5\]"),
-    ([1.0, 1.0, 0.0, 0.5], "order"), ([0.0, np.nan], "finite.*nan"), ([0.0, np.inf], "finite.*inf"), ([np.nan], "finite"),
-    ([[0.0, 1.0]], r"ts must be a vector of at least one time, got shape \(1, 2\)"), ([], r"got shape \(0,\)"), (1.0, r"got shape \(\)"),
-    (["a", "b"], "dtype <U1"), ([0j, 1j], "dtype complex128"), ([True, False], "dtype bool"), ([None, 1.0], "dtype object")], ids=str)
+    ([1.0, 1.0, 0.0, 0.5], "order"), ([0.0, np.nan], "finite.*nan"), ([0.0, np.inf], "finite.*inf"),
+    ([np.nan], "finite"),
+    ([[0.0, 1.0]], r"ts must be a vector of at least one time, got shape \(1, 2\)"), ([], r"got shape \(0,\)"),
+    (1.0, r"got shape \(\)"),
+    (["a", "b"], "dtype <U1"), ([0j, 1j], "dtype complex128"), ([True, False], "dtype bool"),
+    ([None, 1.0], "dtype object")], ids=str)
 def test_times(ts, message):
     """ts: a vector of at least one finite real number, in order."""
     refused(ValueError, message, ts=ts)
 
 
 @pytest.mark.parametrize("z0, kind, message", [
-    ([1, 2], TypeError, r"z0 must be of dtype float64 or float32, got int64.*astype\(float\)"), (3, TypeError, "got int64"),
-    ([1j], TypeError, "got complex128"), ([True], TypeError, "got bool"), (["a"], TypeError, "got <U1"), (None, TypeError, "got object"),
+    ([1, 2], TypeError, r"z0 must be of dtype float64 or float32, got int64.*astype\(float\)"),
+    (3, TypeError, "got int64"),
+    ([1j], TypeError, "got complex128"), ([True], TypeError, "got bool"), (["a"], TypeError, "got <U1"),
+    (None, TypeError, "got object"),
     (np.ones(2, np.float16), TypeError, "got float16"),
-    (np.zeros((0, 2)), ValueError, r"z0 must hold at least one number.*got shape \(0, 2\)"), ([1.0, np.nan], ValueError, "finite.*nan"),
-    ([-np.inf], ValueError, "finite.*inf")], ids=str)
+    (np.zeros((0, 2)), ValueError, r"z0 must hold at least one number.*got shape \(0, 2\)"),
+    ([1.0, np.nan], ValueError, "finite.*nan"), ([-np.inf], ValueError, "finite.*inf")], ids=str)
 def test_initial_states(z0, kind, message):
     """z0: finite, not empty, float64 or float32; nothing is cast in silence."""
     refused(kind, message, z0=z0)
@@ -204,9 +217,11 @@ def test_field_that_closes_over_a_tensor():
 
 
 @pytest.mark.parametrize("answer, kind, message", [
-    (np.zeros(3), ValueError, r"must return dz/dt of z's shape \(2,\), got shape \(3,\)"), (np.zeros((2, 1)), ValueError, r"\(2, 1\)"),
+    (np.zeros(3), ValueError, r"must return dz/dt of z's shape \(2,\), got shape \(3,\)"),
+    (np.zeros((2, 1)), ValueError, r"\(2, 1\)"),
     (0.0, ValueError, r"shape \(2,\), got shape \(\)"), (None, ValueError, r"got shape \(\)"),
-    (np.zeros(2, np.float32), TypeError, "z's dtype float64, got float32"), (np.zeros(2, int), TypeError, "got int64: cast theta"),
+    (np.zeros(2, np.float32), TypeError, "z's dtype float64, got float32"),
+    (np.zeros(2, int), TypeError, "got int64: cast theta"),
     (np.zeros(2, complex), TypeError, "got complex128"), ([None, None], TypeError, "got object")], ids=str)
 @pytest.mark.parametrize("options", [{}, {"method": "euler", "step": 0.5}], ids=str)
 def test_answers_of_the_field(answer, kind, message, options):
@@ -216,8 +231,8 @@ def test_answers_of_the_field(answer, kind, message, options):
 
 def test_field_must_keep_float32():
     """A float64 answer to a float32 state, from a float64 theta."""
-    refused(TypeError, "z's dtype float32, got float64: cast theta", f=lambda z, t, theta: theta * z, z0=Z0.astype(np.float32),
-            theta=np.array([1.0, 2.0]))
+    refused(TypeError, "z's dtype float32, got float64: cast theta", f=lambda z, t, theta: theta * z,
+            z0=Z0.astype(np.float32), theta=np.array([1.0, 2.0]))
 
 
 def test_a_list_is_an_answer_too():
@@ -249,13 +264,15 @@ def test_a_flag_is_no_number(name):
 def test_steps(value):
     """step: a positive finite number; in decreasing time too."""
     for method in ("euler", "dopri5"):
-        refused(ValueError, re.escape(f"solve: step must be a positive finite number, got {value!r}"), step=value, method=method)
+        refused(ValueError, re.escape(f"solve: step must be a positive finite number, got {value!r}"),
+                step=value, method=method)
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "rk4_38"])
 def test_methods_without_an_error_estimate_need_a_step(method):
     """The message says so and names the two that do without."""
-    refused(ValueError, f"method '{method}' has no error estimate: give it a fixed step=, or choose bosh3 or dopri5", method=method)
+    refused(ValueError, f"method '{method}' has no error estimate: give it a fixed step=, or choose bosh3 or dopri5",
+            method=method)
 
 
 @pytest.mark.parametrize("value", [0, -1, 5.0, "5", None, True, np.inf], ids=str)
@@ -267,7 +284,8 @@ def test_max_steps_is_a_positive_integer(value):
 def test_defaults():
     """What solve does when nothing is said."""
     options = solve(decay, Z0, TS).options._asdict()
-    assert options == {"method": "dopri5", "rtol": 1e-6, "atol": 1e-9, "controller": "scipy", "step": None, "max_steps": 10_000}
+    assert options == {"method": "dopri5", "rtol": 1e-6, "atol": 1e-9, "controller": "scipy", "step": None,
+                       "max_steps": 10_000}
 
 
 def test_numpy_numbers_are_numbers():

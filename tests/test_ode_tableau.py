@@ -1,4 +1,5 @@
-"""Runge-Kutta tableaux: order conditions over rooted trees in exact fractions, the interpolants, SciPy's constants, measured orders."""
+"""Runge-Kutta tableaux: order conditions over rooted trees in exact fractions, the interpolants,
+SciPy's constants, measured orders."""
 import functools
 import math
 from fractions import Fraction
@@ -16,7 +17,8 @@ every_method = pytest.mark.parametrize("name", METHODS)
 
 @functools.cache
 def trees(order):
-    """Rooted trees with so many nodes, each the sorted tuple of the trees that hang from its root: 1, 1, 2, 4, 9, 20, 48."""
+    """Rooted trees with so many nodes, each the sorted tuple of the trees that hang from its root:
+    1, 1, 2, 4, 9, 20, 48."""
     def forests(nodes, largest):
         if nodes == 0:
             yield ()
@@ -44,7 +46,8 @@ def extended(tableau):
 def elementary(tree, rows):
     """Phi_i of every stage i: the product over the subtrees of sum_j a_ij Phi_j."""
     parts = [elementary(branch, rows) for branch in tree]
-    return [math.prod((sum((a * p for a, p in zip(row, part)), Fraction(0)) for part in parts), start=Fraction(1)) for row in rows]
+    return [math.prod((sum((a * p for a, p in zip(row, part)), Fraction(0)) for part in parts), start=Fraction(1))
+            for row in rows]
 
 
 def total(weights, tree, rows):
@@ -57,7 +60,8 @@ def meets(weights, rows, order, target=lambda tree: Fraction(1, density(tree))):
 
 
 def symmetry(tree):
-    return math.prod(math.factorial(tree.count(branch)) * symmetry(branch) ** tree.count(branch) for branch in set(tree))
+    return math.prod(math.factorial(tree.count(branch)) * symmetry(branch) ** tree.count(branch)
+                     for branch in set(tree))
 
 
 def test_number_of_rooted_trees_and_their_densities():
@@ -65,7 +69,8 @@ def test_number_of_rooted_trees_and_their_densities():
     assert [len(trees(n)) for n in range(1, 7)] == [1, 1, 2, 4, 9, 20]
     for n in range(1, 7):
         assert len(set(trees(n))) == len(trees(n)) and all(size(tree) == n for tree in trees(n))
-        assert sum(Fraction(math.factorial(n), density(tree) * symmetry(tree)) for tree in trees(n)) == math.factorial(n - 1)
+        labellings = [Fraction(math.factorial(n), density(tree) * symmetry(tree)) for tree in trees(n)]
+        assert sum(labellings) == math.factorial(n - 1)
 
 
 def test_the_methods_and_their_orders():
@@ -79,7 +84,8 @@ def test_the_methods_and_their_orders():
 
 @every_method
 def test_order_conditions_hold_up_to_the_order_and_fail_beyond(name):
-    """sum_i b_i Phi_i(tree) = 1/density(tree) for every tree of at most `order` nodes, and not for all trees with one more."""
+    """sum_i b_i Phi_i(tree) = 1/density(tree) for every tree of at most `order` nodes,
+    and not for all trees with one more."""
     tableau = METHODS[name]
     assert all(meets(tableau.b, tableau.a, order) for order in range(1, tableau.order + 1))
     assert not meets(tableau.b, tableau.a, tableau.order + 1)
@@ -99,7 +105,8 @@ def test_row_sums_and_shape(name):
 @pytest.mark.parametrize("name", ["dopri5", "bosh3"])
 @pytest.mark.parametrize("which", ["e", "e_1986"])
 def test_error_weights_belong_to_an_embedded_method_of_the_error_order(name, which):
-    """sum_i e_i = 0, sum_i e_i Phi_i = 0 up to error_order and not beyond; so b - e meets the conditions of error_order."""
+    """sum_i e_i = 0, sum_i e_i Phi_i = 0 up to error_order and not beyond;
+    so b - e meets the conditions of error_order."""
     tableau = METHODS[name]
     e, rows = getattr(tableau, which), extended(tableau)
     assert sum(e) == 0 and len(e) == tableau.stages + 1 and tableau.error_order == tableau.order - 1
@@ -111,7 +118,8 @@ def test_error_weights_belong_to_an_embedded_method_of_the_error_order(name, whi
 
 
 def test_the_two_error_estimates_differ_by_a_factor():
-    """Shampine's weights of 1986 are exactly -2/3 of Dormand and Prince's as SciPy has them; of bosh3 there is one, with two signs."""
+    """Shampine's weights of 1986 are exactly -2/3 of Dormand and Prince's as SciPy has them;
+    of bosh3 there is one, with two signs."""
     dopri5, bosh3 = METHODS["dopri5"], METHODS["bosh3"]
     assert dopri5.e_1986 == tuple(Fraction(-2, 3) * x for x in dopri5.e)
     assert bosh3.e_1986 == tuple(-x for x in bosh3.e)
@@ -120,7 +128,8 @@ def test_the_two_error_estimates_differ_by_a_factor():
 
 @every_method
 def test_interpolant_meets_the_ends(name):
-    """b(0) = 0 by its form, b(1) = b, b'(0) = the unit vector of k_1, b'(1) = that of k_{s+1}; b(1/2) = middle where there is one."""
+    """b(0) = 0 by its form, b(1) = b, b'(0) = the unit vector of k_1, b'(1) = that of k_{s+1};
+    b(1/2) = middle where there is one."""
     tableau = METHODS[name]
     s, P = tableau.stages, tableau.interpolant
     assert len(P) == s + 1 and {len(row) for row in P} == {4 if name == "dopri5" else 3}
@@ -151,7 +160,8 @@ def test_weights_are_scipys_to_the_last_bit(name, theirs):
     weights = METHODS[name].weights(np.float64)
     for i, row in enumerate(weights.A):
         assert np.array_equal(row, theirs.A[i, :i]) and not theirs.A[i, i:].any()
-    assert np.array_equal(weights.b, theirs.B) and np.array_equal(weights.c, theirs.C) and np.array_equal(weights.e, theirs.E)
+    assert np.array_equal(weights.b, theirs.B) and np.array_equal(weights.c, theirs.C)
+    assert np.array_equal(weights.e, theirs.E)
     np.testing.assert_allclose(weights.P, theirs.P, rtol=2e-15, atol=0)
     assert METHODS[name].order == theirs.order and METHODS[name].error_order == theirs.error_estimator_order
 

@@ -24,7 +24,8 @@ def leaves(tree):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("settings", [
-    {}, {"weight_decay": 0.1}, {"cosine_steps": 20}, {"learning_rate": 0.3, "beta_1": 0.5, "beta_2": 0.7, "epsilon": 1e-3},
+    {}, {"weight_decay": 0.1}, {"cosine_steps": 20},
+    {"learning_rate": 0.3, "beta_1": 0.5, "beta_2": 0.7, "epsilon": 1e-3},
     {"learning_rate": 0.05, "beta_1": 0.0, "weight_decay": 0.3, "cosine_steps": 7}])
 def test_bits_of_the_formula_leaf_by_leaf(settings, dtype):
     opt, theta, rng = Adam(**settings), make_theta(dtype), np.random.default_rng(1)
@@ -100,7 +101,8 @@ def test_update_is_pure(decay):
 
 
 def test_integer_bool_and_none_leaves_are_left_alone():
-    theta = {"perm": np.array([2, 0, 1]), "W": np.ones(2), "flag": True, "none": None, "sign": np.array([1, -1], np.int8)}
+    theta = {"perm": np.array([2, 0, 1]), "W": np.ones(2), "flag": True, "none": None,
+             "sign": np.array([1, -1], np.int8)}
     grads = {"perm": None, "W": np.ones(2), "flag": None, "none": None, "sign": None}
     opt, ema = Adam(0.1, weight_decay=0.1), EMA(0.5)
     state = opt.init(theta)
@@ -124,7 +126,8 @@ def test_order_of_the_keys_of_grads_is_irrelevant():
 
 
 def test_errors_of_adam():
-    for bad in ({"learning_rate": 0}, {"learning_rate": -1}, {"epsilon": 0}, {"weight_decay": -0.1}, {"learning_rate": math.nan}):
+    for bad in ({"learning_rate": 0}, {"learning_rate": -1}, {"epsilon": 0}, {"weight_decay": -0.1},
+                {"learning_rate": math.nan}):
         with pytest.raises(ValueError, match="learning_rate > 0, epsilon > 0, weight_decay >= 0"):
             Adam(**bad)
     for bad in ({"beta_1": 1}, {"beta_2": 1}, {"beta_1": -0.1}, {"beta_2": -0.1}):
@@ -161,7 +164,8 @@ def test_ema_closed_form(decay):
     for theta in thetas[1:]:
         state, constant = ema.update(state, theta), ema.update(constant, thetas[0])
     for key in "ab":
-        expected = decay**n * thetas[0][key] + (1 - decay) * sum(decay ** (n - i) * thetas[i][key] for i in range(1, n + 1))
+        expected = decay**n * thetas[0][key] + (1 - decay) * sum(decay ** (n - i) * thetas[i][key]
+                                                                 for i in range(1, n + 1))
         np.testing.assert_allclose(ema.value(state)[key], expected, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(ema.value(constant)[key], thetas[0][key], rtol=1e-14)
 

@@ -1,7 +1,8 @@
-"""The bound at T = infinity is an integral over gamma, the finite sums fall to it as 1/T, and only schedules with fixed ends let them.
+"""The bound at T = infinity is an integral over gamma, the finite sums fall to it as 1/T,
+and only schedules with fixed ends let them.
 
-Data N(0, s²): E|x_0 - x_0 hat|² = s²/(1 + s² SNR), and the error is linear in (x_0, eps), so that its mean square is the sum over
-the two unit vectors: expectations are exact, with two examples and no draw.
+Data N(0, s²): E|x_0 - x_0 hat|² = s²/(1 + s² SNR), and the error is linear in (x_0, eps),
+so that its mean square is the sum over the two unit vectors: expectations are exact, with two examples and no draw.
 """
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ def test_the_mean_over_uniform_gamma_is_the_integral_whatever_the_table(warp):
     """Gauss-Legendre over gamma, exact over x_0 and eps; the denoiser is asked at the t that has this gamma."""
     schedule = Schedule(-5 + 9 * WARPS[warp](np.linspace(0, 1, 23)))
     gamma, w = nodes(schedule, 60)
-    values = continuous_kl(gaussian(schedule), None, np.tile(UNIT_X, (60, 1)), gamma=np.repeat(gamma, 2), eps=np.tile(UNIT_EPS, (60, 1)))
+    values = continuous_kl(gaussian(schedule), None, np.tile(UNIT_X, (60, 1)),
+                           gamma=np.repeat(gamma, 2), eps=np.tile(UNIT_EPS, (60, 1)))
     assert values.shape == (120,)
     np.testing.assert_allclose(values.reshape(60, 2).sum(1) @ w, integral(schedule), rtol=1e-10)
 
@@ -87,12 +89,13 @@ def test_drawn_gamma_is_stratified_uniform_and_the_estimate_unbiased():
     eps = again.standard_normal((n, 1))
     np.testing.assert_array_equal(values, continuous_kl(model, None, x_0, gamma=gamma, eps=eps))
     np.testing.assert_array_equal(continuous_kl(model, None, x_0, np.random.default_rng(5), gamma=gamma),
-                                  continuous_kl(model, None, x_0, gamma=gamma, eps=np.random.default_rng(5).standard_normal((n, 1))))
+                                  continuous_kl(model, None, x_0,
+                                                gamma=gamma, eps=np.random.default_rng(5).standard_normal((n, 1))))
 
 
 def test_the_gap_at_finite_T_falls_as_one_over_T_with_the_coefficient_of_the_expansion():
-    """sum - integral = d/2 * 1/2 int exp(-g) mse'(g) dg + O(d²), mse' = s⁴ exp(-g)/(1 + s² exp(-g))²; with u = s² exp(-g) it is
-    1/2 int u/(1+u)² du."""
+    """sum - integral = d/2 * 1/2 int exp(-g) mse'(g) dg + O(d²), mse' = s⁴ exp(-g)/(1 + s² exp(-g))²;
+    with u = s² exp(-g) it is 1/2 int u/(1+u)² du."""
     def antiderivative(u):
         return np.log1p(u) + 1 / (1 + u)
 
@@ -150,7 +153,8 @@ def test_a_learned_schedule_gives_its_ends_and_passes_itself_on():
     model, parameters = learned()
     x_0, eps, gamma = np.ones((4, 1)), np.full((4, 1), 0.5), np.array([-4.0, -1.3, 0.2, 2.99])
     got = continuous_kl(model, {"denoiser": None, "schedule": parameters}, x_0, gamma=gamma, eps=eps)
-    np.testing.assert_allclose(got, continuous_kl(gaussian(Schedule.linear_gamma(6, -4, 3)), None, x_0, gamma=gamma, eps=eps), rtol=1e-10)
+    np.testing.assert_allclose(got, continuous_kl(gaussian(Schedule.linear_gamma(6, -4, 3)), None, x_0,
+                                                  gamma=gamma, eps=eps), rtol=1e-10)
     with pytest.raises(ValueError, match=r"lie in \[-4, 3\]"):
         continuous_kl(model, {"denoiser": None, "schedule": parameters}, x_0, gamma=gamma + 0.1, eps=eps)
 
@@ -158,8 +162,12 @@ def test_a_learned_schedule_gives_its_ends_and_passes_itself_on():
 def test_the_schedule_is_a_constant_also_when_the_denoiser_holds_it():
     """At a given gamma nothing depends on the table's shape: its gradient is 0, as the docstring promises."""
     model, parameters = learned()
-    _, pullback = vjp(lambda p: np.sum(continuous_kl(model, {"denoiser": None, "schedule": p}, np.ones((2, 1)), gamma=np.array([-1.2, 0.3]),
-                                                     eps=np.ones((2, 1)))) + 0 * np.sum(p["increments"]), parameters)
+    gamma, eps = np.array([-1.2, 0.3]), np.ones((2, 1))
+
+    def total(p):
+        return np.sum(continuous_kl(model, {"denoiser": None, "schedule": p}, np.ones((2, 1)), gamma=gamma, eps=eps))
+
+    _, pullback = vjp(lambda p: total(p) + 0 * np.sum(p["increments"]), parameters)
     gradient = pullback(np.ones(()))[0]
     assert all(np.all(np.asarray(value) == 0) for value in gradient.values())
 
@@ -170,7 +178,8 @@ def test_errors():
         continuous_kl(model, None, x_0)
     with pytest.raises(ValueError, match="continuous_kl: give a numpy.random.Generator"):
         continuous_kl(model, None, x_0, gamma=np.zeros(2))
-    for bad in (np.zeros(3), np.zeros((2, 1)), 0.0, np.array([-2.001, 0.0]), np.array([0.0, 3.001]), np.array([np.nan, 0.0])):
+    for bad in (np.zeros(3), np.zeros((2, 1)), 0.0, np.array([-2.001, 0.0]), np.array([0.0, 3.001]),
+                np.array([np.nan, 0.0])):
         with pytest.raises(ValueError, match=r"gamma must have shape \(2,\) and lie in \[-2, 3\]"):
             continuous_kl(model, None, x_0, gamma=bad, eps=eps)
     with pytest.raises(ValueError, match=r"continuous_kl: eps must have shape \(2, 1\), got \(1, 1\)"):

@@ -1,4 +1,5 @@
-"""DDIM: eta = 1 over all steps is the ancestral loop, eta = 0 a deterministic map, and what it costs to take fewer steps."""
+"""DDIM: eta = 1 over all steps is the ancestral loop, eta = 0 a deterministic map,
+and what it costs to take fewer steps."""
 import numpy as np
 import pytest
 
@@ -26,7 +27,8 @@ MODEL = VDM(denoiser, SCHEDULE, GaussianDecoder(0.04))
 
 
 def by_hand(x, eps, times, eta):
-    """Song, Meng, Ermon 2021, (12) and (16), down the given times T..1, and the decoder's draw; eps[i] goes into times[i]."""
+    """Song, Meng, Ermon 2021, (12) and (16), down the given times T..1, and the decoder's draw;
+    eps[i] goes into times[i]."""
     abar = SCHEDULE.alpha_bar
     for i in range(len(times) - 1, 0, -1):
         s, t = times[i - 1], times[i]
@@ -39,7 +41,8 @@ def by_hand(x, eps, times, eta):
 
 @pytest.mark.parametrize("shape", [(3,), (3, 2), (2, 4, 4)])
 def test_eta_1_over_all_steps_is_the_ancestral_loop(shape):
-    """eps[i] goes into the i-th time from below, which is t = i + 1; the ancestral eps[t-1] makes x_{t-1}: eps[1..] lie one apart."""
+    """eps[i] goes into the i-th time from below, which is t = i + 1; the ancestral eps[t-1] makes x_{t-1}:
+    eps[1..] lie one apart."""
     rng = np.random.default_rng(0)
     x_T, eps = rng.standard_normal(shape), rng.standard_normal((T, *shape))
     got = ddim_sample(MODEL, THETA, shape, eta=1, x_T=x_T, eps=eps)
@@ -148,7 +151,8 @@ def test_a_learned_schedule():
     exact, plain = (GaussianDenoiser([0.4], [[0.5]], s) for s in (Schedule.linear_gamma(8, -1, 1), learned(parameters)))
     theta = {"denoiser": None, "schedule": parameters}
     got = ddim_sample(VDM(exact, learned, ExactDecoder(exact)), theta, (5, 1), np.random.default_rng(0), eta=0.5)
-    expected = ddim_sample(VDM(plain, plain.schedule, ExactDecoder(plain)), None, (5, 1), np.random.default_rng(0), eta=0.5)
+    expected = ddim_sample(VDM(plain, plain.schedule, ExactDecoder(plain)), None, (5, 1), np.random.default_rng(0),
+                           eta=0.5)
     np.testing.assert_allclose(got, expected, rtol=1e-12)
 
 

@@ -20,7 +20,8 @@ def nothing(shape):
     return Prediction(np.zeros(shape), None)
 
 
-@given(st.floats(1e-3, 10, allow_subnormal=False), st.sampled_from([(3,), (3, 2), (2, 4, 4)]), st.integers(0, 2**32 - 1))
+@given(st.floats(1e-3, 10, allow_subnormal=False), st.sampled_from([(3,), (3, 2), (2, 4, 4)]),
+       st.integers(0, 2**32 - 1))
 def test_gaussian_is_the_density_of_scipy_summed_over_each_example(variance, shape, seed):
     x_0, hat = np.random.default_rng(seed).standard_normal((2, *shape))
     got = GaussianDecoder(variance).log_prob(x_0, None, Prediction(hat, None), SCHEDULE)
@@ -96,7 +97,8 @@ def test_x_0_that_is_no_level_is_an_error_naming_the_index():
     decoder, x_0 = CategoricalDecoder(LEVELS), np.full((2, 3), LEVELS[1])
     for bad in (0.21, 1.5, np.nan):
         x_0[1, 2] = bad
-        with pytest.raises(ValueError, match=rf"x_0 must hold levels only \(-1 to 1, K = 4\), got {bad} at index \(1, 2\)"):
+        with pytest.raises(ValueError,
+                           match=rf"x_0 must hold levels only \(-1 to 1, K = 4\), got {bad} at index \(1, 2\)"):
             decoder.log_prob(x_0, np.zeros((2, 3)), nothing((2, 3)), SCHEDULE)
 
 
@@ -224,7 +226,8 @@ def test_levels_that_collide_or_nearly_do():
         got = CategoricalDecoder(levels).log_prob(np.full((1, 1), x), np.ones((1, 1)), says, schedule)
         np.testing.assert_allclose(got, -np.log(3), rtol=1e-12)
     with pytest.raises(ValueError, match="in float32 two of the levels are the same number"):
-        CategoricalDecoder([0.0, 1.0, 1 + 1e-9]).log_prob(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), says, schedule)
+        CategoricalDecoder([0.0, 1.0, 1 + 1e-9]).log_prob(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32),
+                                                          says, schedule)
 
 
 @pytest.mark.parametrize("variance", ["a", None, True, [0.1]])

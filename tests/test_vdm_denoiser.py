@@ -104,7 +104,8 @@ def test_gaussian_is_the_linear_solve(D, t, seed):
     np.testing.assert_allclose(denoiser.posterior_variance(x_t, t), variance, rtol=1e-7, atol=1e-10)
     law = multivariate_normal(np.sqrt(abar) * mean, noisy)
     np.testing.assert_allclose(denoiser.log_prob(x_t, t), law.logpdf(x_t), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(denoiser.log_prob_data(x_t), multivariate_normal(mean, cov).logpdf(x_t), rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(denoiser.log_prob_data(x_t), multivariate_normal(mean, cov).logpdf(x_t),
+                               rtol=1e-7, atol=1e-8)
     x_0 = rng.standard_normal((3, D))
     posterior = [multivariate_normal(m, covariance, allow_singular=True).logpdf(x) for m, x in zip(expected, x_0)]
     np.testing.assert_allclose(denoiser.log_posterior(x_0, x_t, t), posterior, rtol=1e-6, atol=1e-6)
@@ -130,13 +131,15 @@ def test_zero_covariances_are_points_exactly():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tweedie(kind):
-    """E[x_0 | x_t] = (x_t + (1 - abar) grad log p(x_t))/sqrt(abar), its Jacobian sqrt(abar)/(1 - abar) Cov[x_0 | x_t]."""
+    """E[x_0 | x_t] = (x_t + (1 - abar) grad log p(x_t))/sqrt(abar),
+    its Jacobian sqrt(abar)/(1 - abar) Cov[x_0 | x_t]."""
     denoiser, rng = exact(kind), np.random.default_rng(0)
     for t in (1, 4, 7.5, 10):
         abar = expit(-np.interp(t, np.arange(1, 11), SCHEDULE.gamma[1:]))
         x_t = rng.standard_normal((3, 2))
         score = grad(lambda x, t: np.sum(denoiser.log_prob(x, t)))(x_t, t)
-        np.testing.assert_allclose(denoiser(None, x_t, t), (x_t + (1 - abar) * score) / np.sqrt(abar), rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(denoiser(None, x_t, t), (x_t + (1 - abar) * score) / np.sqrt(abar),
+                                   rtol=1e-9, atol=1e-10)
         J = jacobian(lambda x, t: denoiser(None, x[None], t)[0])(x_t[0], t)
         np.testing.assert_allclose(J, J.T, rtol=1e-9, atol=1e-11)
         variance = denoiser.posterior_variance(x_t[:1], t)[0]
@@ -175,7 +178,8 @@ def test_log_masses_and_log_posterior_of_points_are_the_brute_force_posterior():
             got = denoiser.log_posterior(np.tile(point, (6, 1)), x_t, t)
             np.testing.assert_allclose(got, denoiser.log_masses(x_t, t)[:, i], rtol=1e-14)
     equal = PointsDenoiser(POINTS, SCHEDULE)
-    np.testing.assert_allclose(equal(None, x_t, 4), PointsDenoiser(POINTS, SCHEDULE, [3.0] * 4)(None, x_t, 4), rtol=1e-12)
+    np.testing.assert_allclose(equal(None, x_t, 4), PointsDenoiser(POINTS, SCHEDULE, [3.0] * 4)(None, x_t, 4),
+                               rtol=1e-12)
 
 
 @pytest.mark.parametrize("gamma_1, dtype, tolerance",
@@ -204,7 +208,8 @@ def test_samples_have_the_posterior_moments(kind):
     assert np.all(np.abs(x.mean(0) - mean) < 4 * np.sqrt(variance / n))
     assert np.all(np.abs(((x - mean) ** 2).mean(0) - variance) < 4 * np.sqrt((kurtosis - variance**2) / n))
     nodes, prior = GRID[kind]
-    joint = prior * norm.pdf(x_t[0], np.sqrt(np.cumprod(SCHEDULE.alpha)[6]) * nodes, np.sqrt(expit(SCHEDULE.gamma[6]))).prod(1)
+    joint = prior * norm.pdf(x_t[0], np.sqrt(np.cumprod(SCHEDULE.alpha)[6]) * nodes,
+                             np.sqrt(expit(SCHEDULE.gamma[6]))).prod(1)
     for region in (lambda p: p[:, 0] > 0.5, lambda p: (p[:, 0] < 0) & (p[:, 1] < -0.5)):
         share = joint[region(nodes)].sum() / joint.sum()
         assert abs(region(x).mean() - share) <= 4 * np.sqrt(share * (1 - share) / n) + 0.01 * (kind != "points")
@@ -245,8 +250,8 @@ def test_float32_stays_and_agrees(kind):
     denoiser, x_t = exact(kind), np.random.default_rng(0).standard_normal((4, 2))
     x_0, eps = POINTS, np.random.default_rng(1).standard_normal((4, 2))
     t = np.array([1, 3, 6, 10])
-    for f in (lambda x: denoiser(None, x, t), lambda x: denoiser.posterior_variance(x, t), lambda x: denoiser.log_prob(x, t),
-              lambda x: denoiser.log_posterior(x_0.astype(x.dtype), x, t),
+    for f in (lambda x: denoiser(None, x, t), lambda x: denoiser.posterior_variance(x, t),
+              lambda x: denoiser.log_prob(x, t), lambda x: denoiser.log_posterior(x_0.astype(x.dtype), x, t),
               lambda x: denoiser.sample_posterior(x, t, eps.astype(x.dtype))):
         low, high = f(x_t.astype(np.float32)), f(x_t)
         assert low.dtype == np.float32 and high.dtype == np.float64

@@ -1,7 +1,7 @@
 """The bound of 13.24: against a plain loop over t, closed forms for Gaussian data, and the I-MMSE limit for points.
 
-Expectations over x_0 and the noise are exact: every pair of quadrature nodes is one example of the batch, and since each term
-depends on one x_t only, one noise serves all t.
+Expectations over x_0 and the noise are exact: every pair of quadrature nodes is one example of the batch,
+and since each term depends on one x_t only, one noise serves all t.
 """
 import tracemalloc
 from decimal import Decimal, localcontext
@@ -81,13 +81,16 @@ def test_general_form_is_the_expected_log_ratio(problem, log_var_p):
     x_t, hat = rng.standard_normal((2, *x_0.shape))
     t = int(rng.integers(2, schedule.T + 1))
     alpha, abar = schedule.alpha, np.cumprod(schedule.alpha)
-    c_t, c_0 = np.sqrt(alpha[t]) * (1 - abar[t - 1]) / (1 - abar[t]), np.sqrt(abar[t - 1]) * (1 - alpha[t]) / (1 - abar[t])
+    c_t = np.sqrt(alpha[t]) * (1 - abar[t - 1]) / (1 - abar[t])
+    c_0 = np.sqrt(abar[t - 1]) * (1 - alpha[t]) / (1 - abar[t])
     sd_q = np.sqrt((1 - alpha[t]) * (1 - abar[t - 1]) / (1 - abar[t]))
     nodes, weights = hermegauss(5)
     x = (c_t * x_t + c_0 * x_0)[..., None] + sd_q * nodes
-    ratio = norm.logpdf(nodes) - np.log(sd_q) - norm.logpdf(x, (c_t * x_t + c_0 * hat)[..., None], np.exp(log_var_p / 2))
+    mean_p, sd_p = (c_t * x_t + c_0 * hat)[..., None], np.exp(log_var_p / 2)
+    ratio = norm.logpdf(nodes) - np.log(sd_q) - norm.logpdf(x, mean_p, sd_p)
     expected = flat_sum(ratio @ weights / np.sqrt(2 * np.pi))
-    np.testing.assert_allclose(diffusion_kl_general(schedule, x_t, x_0, hat, t, log_var_p), expected, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(diffusion_kl_general(schedule, x_t, x_0, hat, t, log_var_p), expected,
+                               rtol=1e-8, atol=1e-8)
     wide = np.full((len(x_0),) + (1,) * (x_0.ndim - 1), log_var_p)
     np.testing.assert_allclose(diffusion_kl_general(schedule, x_t, x_0, hat, t, wide), expected, rtol=1e-8, atol=1e-8)
 
@@ -118,7 +121,8 @@ def test_gradients_of_the_closed_forms():
     x_0, x_t, hat = np.random.default_rng(0).standard_normal((3, 3, 2))
     check_vjp(lambda x: prior_kl(schedule, x), x_0)
     check_vjp(lambda x, y: diffusion_kl(schedule, x, y, t), x_0, hat)
-    check_vjp(lambda x, y, z, v: diffusion_kl_general(schedule, x, y, z, t, v), x_t, x_0, hat, np.array([[0.1], [0.2], [-1.0]]))
+    check_vjp(lambda x, y, z, v: diffusion_kl_general(schedule, x, y, z, t, v), x_t, x_0, hat,
+              np.array([[0.1], [0.2], [-1.0]]))
 
 
 # ---------------------------------------------------------------- elbo
@@ -209,7 +213,8 @@ def test_the_denoiser_sees_at_most_rows_examples_and_every_t_once():
     assert np.concatenate(seen).tolist() == [t for t in range(1, 13) for _ in range(3)]
 
 
-@pytest.mark.parametrize("decoder", [GaussianDecoder(0.3), CategoricalDecoder([-1.0, 0.0, 1.0])], ids=["gaussian", "categorical"])
+@pytest.mark.parametrize("decoder", [GaussianDecoder(0.3), CategoricalDecoder([-1.0, 0.0, 1.0])],
+                         ids=["gaussian", "categorical"])
 def test_float32_stays_float32_and_agrees(decoder):
     rng = np.random.default_rng(0)
     x_0, eps = rng.choice([-1.0, 0.0, 1.0], (3, 5)), rng.standard_normal((10, 3, 5))
@@ -236,7 +241,8 @@ def test_the_mean_over_all_t_is_the_exact_sum(problem):
     same = np.broadcast_to(eps[:1, :1], (schedule.T, 1, *x_0.shape[1:]))
     exact = model.elbo(THETA, x_0[:1], eps=same)
     many = np.broadcast_to(x_0[:1], (n, *x_0.shape[1:]))
-    estimate = model.elbo_estimate(THETA, many, t=np.arange(2, n + 2), eps=np.broadcast_to(eps[:1, :1], (2, n, *x_0.shape[1:])))
+    estimate = model.elbo_estimate(THETA, many,
+                                   t=np.arange(2, n + 2), eps=np.broadcast_to(eps[:1, :1], (2, n, *x_0.shape[1:])))
     np.testing.assert_allclose([term.mean() for term in estimate], np.ravel(exact), rtol=1e-11, atol=1e-13)
     assert np.array_equal(estimate.total, estimate.reconstruction - estimate.prior_kl - estimate.diffusion_kl)
 
@@ -313,7 +319,8 @@ def test_uniform_times_are_independent_and_the_default():
     t = np.array([drawn_times(3, 2, rng, "uniform") for _ in range(2000)])
     assert abs(np.mean(t[:, 0] == t[:, 1]) - 0.5) < 4 * 0.5 / np.sqrt(2000)
     model = VDM(denoiser, Schedule.cosine(6), GaussianDecoder(0.3))
-    a, b = (model.elbo_estimate(THETA, np.ones((4, 2)), np.random.default_rng(1), **k) for k in ({}, {"times": "uniform"}))
+    a, b = (model.elbo_estimate(THETA, np.ones((4, 2)), np.random.default_rng(1), **k)
+            for k in ({}, {"times": "uniform"}))
     assert np.array_equal(a, b)
 
 
@@ -323,7 +330,8 @@ def test_estimate_draws_t_then_eps():
     t, eps = rng.integers(2, 7, 4), rng.standard_normal((2, 4, 2))
     drawn = model.elbo_estimate(THETA, x_0, np.random.default_rng(1))
     assert np.array_equal(drawn, model.elbo_estimate(THETA, x_0, t=t, eps=eps))
-    assert np.array_equal(model.elbo_estimate(THETA, x_0, t=3, eps=eps), model.elbo_estimate(THETA, x_0, t=[3] * 4, eps=eps))
+    assert np.array_equal(model.elbo_estimate(THETA, x_0, t=3, eps=eps),
+                          model.elbo_estimate(THETA, x_0, t=[3] * 4, eps=eps))
 
 
 @pytest.mark.parametrize("times", ["uniform", "stratified"])
@@ -359,15 +367,18 @@ def test_gradient_by_gamma_equals_finite_differences():
     for estimate in (False, True):
         for name in ELBO._fields:
             got = grad(term)(gamma, name, estimate)
-            expected = [(term(gamma + h * e, name, estimate) - term(gamma - h * e, name, estimate)) / (2 * h) for e in np.eye(4)]
+            expected = [(term(gamma + h * e, name, estimate) - term(gamma - h * e, name, estimate)) / (2 * h)
+                        for e in np.eye(4)]
             np.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-7)
 
 
 def test_float32_training_gradient_is_float32():
     x_0 = np.zeros((3, 2), np.float32)
     model = VDM(denoiser, Schedule.cosine(5), GaussianDecoder(0.3))
-    loss = value_and_grad(lambda theta: -np.mean(model.elbo_estimate(theta, x_0, np.random.default_rng(0)).diffusion_kl))
-    value, g = loss(THETA.astype(np.float32))
+    def loss(theta):
+        return -np.mean(model.elbo_estimate(theta, x_0, np.random.default_rng(0)).diffusion_kl)
+
+    value, g = value_and_grad(loss)(THETA.astype(np.float32))
     assert value.dtype == g.dtype == np.float32
 
 
@@ -375,12 +386,14 @@ def test_float32_training_gradient_is_float32():
 
 
 def gaussian_expectation(schedule, s2, *, nodes=6):
-    """E of the four terms for data N(0, s2), D = 1, exact denoiser and decoder: all terms quadratic, so the nodes are exact."""
+    """E of the four terms for data N(0, s2), D = 1, exact denoiser and decoder:
+    all terms quadratic, so the nodes are exact."""
     x, w = hermegauss(nodes)
     x_0, eps, weights = (a.ravel() for a in (*np.meshgrid(np.sqrt(s2) * x, x), np.outer(w, w) / (2 * np.pi)))
     exact = GaussianDenoiser([0.0], [[s2]], schedule)
     eps = np.broadcast_to(eps[:, None], (schedule.T, len(eps), 1))
-    return ELBO(*(weights @ term for term in VDM(exact, schedule, ExactDecoder(exact)).elbo(None, x_0[:, None], eps=eps)))
+    terms = VDM(exact, schedule, ExactDecoder(exact)).elbo(None, x_0[:, None], eps=eps)
+    return ELBO(*(weights @ term for term in terms))
 
 
 @settings(max_examples=20)
@@ -403,14 +416,16 @@ def test_gaussian_data_gap_falls_as_one_over_the_steps(s2):
     """-ELBO tends to entropy + KL(q(x_T) to N(0, 1)) from above, at half the distance for twice the steps."""
     var_T = expit(-4.0) * s2 + expit(4.0)
     limit = 0.5 * np.log(2 * np.pi * np.e * s2) + 0.5 * (var_T - 1 - np.log(var_T))
-    gaps = [-gaussian_expectation(Schedule.linear_gamma(n + 1, -6, 4), s2, nodes=3).total - limit for n in (50, 100, 200, 400)]
+    gaps = [-gaussian_expectation(Schedule.linear_gamma(n + 1, -6, 4), s2, nodes=3).total - limit
+            for n in (50, 100, 200, 400)]
     assert gaps[-1] > 0 and abs(2 * gaps[-1] - gaps[-2]) < 1e-3
     ratios = np.divide(gaps[:-1], gaps[1:])
     assert np.all(ratios > 2) and ratios[0] < 2.2 and np.all(np.diff(ratios) < 0) and ratios[-1] < 2.02
 
 
 def test_with_linear_beta_the_gap_tends_to_half_of_eulers_constant():
-    """The first SNR ratios stay 2, 3/2, 4/3, ... however small the steps: 1/2 sum (1/n - log(1 + 1/n)), by the schedule alone."""
+    """The first SNR ratios stay 2, 3/2, 4/3, ... however small the steps: 1/2 sum (1/n - log(1 + 1/n)),
+    by the schedule alone."""
     schedule = Schedule.linear_beta(1_000_000, 1e-6, 1e-4)
     snr = schedule.snr[1:]
     gap = 0.5 * np.sum((snr[:-1] - snr[1:]) / (1 + snr[1:])) - 0.5 * np.log((1 + snr[0]) / (1 + snr[-1]))
@@ -528,7 +543,8 @@ def test_errors_of_construction_and_of_denoisers():
         VDM(denoiser, schedule.gamma, decoder)
     with pytest.raises(TypeError, match="decoder must be an object with log_prob"):
         VDM(denoiser, schedule, "gaussian")
-    for bad in (lambda theta, x, t: x[:, :1], lambda theta, x, t: x[0], lambda theta, x, t: x if t[0] == 1 else x[:, 0]):
+    for bad in (lambda theta, x, t: x[:, :1], lambda theta, x, t: x[0],
+                lambda theta, x, t: x if t[0] == 1 else x[:, 0]):
         with pytest.raises(ValueError, match=r"the denoiser must return x_0 hat of x_t's shape \(\d+, 2\), got"):
             VDM(bad, schedule, decoder).elbo(None, X, eps=EPS)
     with pytest.raises(ValueError, match="the denoiser must return x_0 hat"):

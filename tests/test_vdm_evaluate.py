@@ -1,4 +1,5 @@
-"""The bound of a data set: the noise belongs to the example, so that neither chunks nor executors change the numbers."""
+"""The bound of a data set: the noise belongs to the example, so that neither chunks nor executors
+change the numbers."""
 import io
 import multiprocessing
 import os
@@ -92,7 +93,8 @@ def test_the_first_examples_do_not_depend_on_those_behind_them():
 
 def test_the_seed_gives_the_bits_and_another_one_other_numbers():
     base = evaluate(MODEL, THETA, DATA)
-    assert same(base, evaluate(MODEL, THETA, DATA, seed=0)) and same(base, evaluate(MODEL, THETA, DATA, seed=np.int32(0)))
+    assert same(base, evaluate(MODEL, THETA, DATA, seed=0))
+    assert same(base, evaluate(MODEL, THETA, DATA, seed=np.int32(0)))
     other = evaluate(MODEL, THETA, DATA, seed=1)
     assert np.all(other.diffusion_kl != base.diffusion_kl) and np.array_equal(other.prior_kl, base.prior_kl)
     alike = evaluate(MODEL, THETA, np.ones((8, 2)))
@@ -100,9 +102,11 @@ def test_the_seed_gives_the_bits_and_another_one_other_numbers():
 
 
 def test_no_example_gets_the_noise_that_default_rng_gives_for_the_seed():
-    """Data drawn from default_rng(0) and a bound with seed 0 must not share their numbers: the noise would be the data itself."""
+    """Data drawn from default_rng(0) and a bound with seed 0 must not share their numbers:
+    the noise would be the data itself."""
     seen = []
-    model = VDM(lambda theta, x, t: seen.append(x) or x, Schedule.linear_gamma(6, 40, 50), GaussianDecoder(1.0))  # x_t is all noise
+    noise_only = Schedule.linear_gamma(6, 40, 50)
+    model = VDM(lambda theta, x, t: seen.append(x) or x, noise_only, GaussianDecoder(1.0))
     data = np.random.default_rng(0).standard_normal((10, 2))
     evaluate(model, None, data, seed=0)
     assert not np.any(np.isclose(seen[0], data, atol=1e-6))
@@ -132,7 +136,8 @@ def test_float32_stays_and_agrees():
 
 
 class Lazy(Executor):
-    """Nothing runs until a result is asked for, then all of it, the last first. Remembers the tasks and who was cancelled."""
+    """Nothing runs until a result is asked for, then all of it, the last first.
+    Remembers the tasks and who was cancelled."""
 
     def __init__(self, broken=None, error=None):
         self.tasks, self.futures, self.broken, self.error = [], [], broken, error
@@ -164,7 +169,8 @@ def test_a_process_pool_gives_the_bits_of_the_serial_run(pool):
         assert same(evaluate(MODEL, THETA, DATA, chunk=chunk, executor=pool), evaluate(MODEL, THETA, DATA, chunk=chunk))
     exact = GaussianDenoiser([0.0, 0.3], np.eye(2), SCHEDULE)
     learned = LearnedSchedule(6, -4.0, 3.0)
-    model, theta = VDM(exact, learned, ExactDecoder(exact)), {"denoiser": None, "schedule": learned.init(np.random.default_rng(0))}
+    model = VDM(exact, learned, ExactDecoder(exact))
+    theta = {"denoiser": None, "schedule": learned.init(np.random.default_rng(0))}
     assert same(evaluate(model, theta, DATA, chunk=4, executor=pool), evaluate(model, theta, DATA, chunk=4))
 
 
@@ -172,7 +178,8 @@ def test_threads_give_the_bits_of_the_serial_run():
     model = VDM(lambda theta, x, t: denoiser(theta, x, t), SCHEDULE, GaussianDecoder(0.1))
     with ThreadPoolExecutor(2) as pool:
         for chunk in (1, 3, 32):
-            assert same(evaluate(model, THETA, DATA, chunk=chunk, executor=pool), evaluate(MODEL, THETA, DATA, chunk=chunk))
+            assert same(evaluate(model, THETA, DATA, chunk=chunk, executor=pool),
+                        evaluate(MODEL, THETA, DATA, chunk=chunk))
 
 
 def test_the_order_of_completion_does_not_matter():
@@ -183,9 +190,11 @@ def test_the_order_of_completion_does_not_matter():
 
 def test_a_dask_cluster_gives_the_bits_of_the_serial_run():
     distributed = pytest.importorskip("dask.distributed")
-    with (distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+    with (distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False,
+                                   dashboard_address=None) as cluster,
           distributed.Client(cluster) as client):
-        assert same(evaluate(MODEL, THETA, DATA, chunk=4, executor=client.get_executor()), evaluate(MODEL, THETA, DATA, chunk=4))
+        assert same(evaluate(MODEL, THETA, DATA, chunk=4, executor=client.get_executor()),
+                    evaluate(MODEL, THETA, DATA, chunk=4))
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -195,7 +204,8 @@ def test_a_dask_cluster_gives_the_bits_of_the_serial_run():
 def test_a_chunk_that_fails_is_named_and_those_behind_it_are_cancelled(broken, names):
     error = OSError("the node is gone")
     lazy = Lazy(broken, error)
-    with pytest.raises(EvaluationError, match=f"the chunk of examples {names} failed: OSError: the node is gone") as caught:
+    with pytest.raises(EvaluationError,
+                       match=f"the chunk of examples {names} failed: OSError: the node is gone") as caught:
         evaluate(MODEL, THETA, DATA, chunk=3, executor=lazy)
     assert caught.value.__cause__ is error and isinstance(caught.value, RuntimeError)
     assert [future.cancelled() for future in lazy.futures] == [False] * (broken + 1) + [True] * (3 - broken)
@@ -204,7 +214,8 @@ def test_a_chunk_that_fails_is_named_and_those_behind_it_are_cancelled(broken, n
 def test_an_executor_that_takes_no_tasks_is_an_error():
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
-    with pytest.raises(EvaluationError, match="the chunk of examples 0 to 3 failed: RuntimeError: cannot schedule new futures"):
+    with pytest.raises(EvaluationError,
+                       match="the chunk of examples 0 to 3 failed: RuntimeError: cannot schedule new futures"):
         evaluate(MODEL, THETA, DATA, chunk=4, executor=pool)
 
 
@@ -219,7 +230,8 @@ def test_an_error_of_the_denoiser_is_named(pool):
     data[7] = 1e3
     with ThreadPoolExecutor(2) as threads:
         for executor in (threads, pool):
-            with pytest.raises(EvaluationError, match="the chunk of examples 6 to 8 failed: ZeroDivisionError: nothing left of x"):
+            with pytest.raises(EvaluationError,
+                               match="the chunk of examples 6 to 8 failed: ZeroDivisionError: nothing left of x"):
                 evaluate(model, None, data, chunk=3, executor=executor)
     with pytest.raises((ZeroDivisionError, EvaluationError), match="nothing left of x"):
         evaluate(model, None, data)
@@ -255,7 +267,8 @@ PARTS = {"denoiser": (VDM(lambda theta, x, t: x, SCHEDULE, GaussianDecoder(1.0))
 @pytest.mark.parametrize("part", PARTS)
 def test_a_model_that_cannot_be_sent_is_a_type_error_that_names_the_part(part, pool):
     model, theta = PARTS[part]
-    with pytest.raises(TypeError, match=rf"evaluate: (the vdm's )?{part} cannot be sent to another process \(") as caught:
+    with pytest.raises(TypeError,
+                       match=rf"evaluate: (the vdm's )?{part} cannot be sent to another process \(") as caught:
         evaluate(model, theta, DATA, chunk=3, executor=pool)
     assert "ThreadPoolExecutor" in str(caught.value)
     assert caught.value.__cause__ is not None

@@ -1,7 +1,7 @@
 """A VDM as a hierarchical VAE, and the three forms of its bound: one chain each, one mean, different variances.
 
-On Gaussian data with linear denoisers every form is quadratic in (x_0, eps_1, ..., eps_T), so that a grid of Gauss-Hermite nodes, one
-example for each, gives the means exactly, and with five nodes the variances too.
+On Gaussian data with linear denoisers every form is quadratic in (x_0, eps_1, ..., eps_T), so that a grid of
+Gauss-Hermite nodes, one example for each, gives the means exactly, and with five nodes the variances too.
 """
 import numpy as np
 import pytest
@@ -102,8 +102,10 @@ def test_as_mhvae_has_the_joint_form(problem):
     vdm, x_0, eps, rng = problem
     hvae = vdm.as_mhvae()
     assert isinstance(hvae, MarkovianHVAE) and hvae.T == vdm.schedule.T
-    np.testing.assert_allclose(hvae.elbo(None, x_0, eps=eps), elbo_forms(vdm, None, x_0, eps=eps).joint, rtol=1e-12, atol=1e-12)
-    if isinstance(vdm.decoder, GaussianDecoder) or x_0.shape[1] == 1:  # else the exact decoder's noise is in the eigenbasis
+    np.testing.assert_allclose(hvae.elbo(None, x_0, eps=eps), elbo_forms(vdm, None, x_0, eps=eps).joint,
+                               rtol=1e-12, atol=1e-12)
+    # the exact decoder's noise is in the eigenbasis
+    if isinstance(vdm.decoder, GaussianDecoder) or x_0.shape[1] == 1:
         x_T = rng.standard_normal(x_0.shape)
         sample = vdm.sample(None, x_0.shape, x_T=x_T, eps=eps)
         np.testing.assert_allclose(hvae.sample(None, x_0.shape, z_T=x_T, eps=eps), sample, rtol=1e-7, atol=1e-7)
@@ -111,7 +113,8 @@ def test_as_mhvae_has_the_joint_form(problem):
 
 @given(problems())
 def test_conditionals_of_the_hvae(problem):
-    """Encoder t is q_step, decoder t >= 2 the posterior at x_0 hat with p's variance, decoder 1 the density of the VDM's decoder."""
+    """Encoder t is q_step, decoder t >= 2 the posterior at x_0 hat with p's variance,
+    decoder 1 the density of the VDM's decoder."""
     vdm, x_0, _, rng = problem
     hvae, schedule = vdm.as_mhvae(), vdm.schedule
     for t in range(1, schedule.T + 1):
@@ -124,7 +127,8 @@ def test_conditionals_of_the_hvae(problem):
         expected, var = q_posterior(schedule, x_0, vdm.denoiser(None, x_0, np.full(len(x_0), t)), t)
         np.testing.assert_allclose(mean, expected, rtol=1e-12, atol=1e-14)
         var = 1 - schedule.alpha[t] if isinstance(vdm.variance, str) and vdm.variance == "large" else var
-        np.testing.assert_allclose(np.exp(log_var), vdm.variance[t] if isinstance(vdm.variance, np.ndarray) else var, rtol=1e-9)
+        np.testing.assert_allclose(np.exp(log_var), vdm.variance[t] if isinstance(vdm.variance, np.ndarray) else var,
+                                   rtol=1e-9)
     mean, log_var = hvae.decoders[0](None, x_0)
     x = rng.standard_normal(x_0.shape)
     log_p = flat_sum(norm.logpdf(x, mean, np.exp(0.5 * log_var)) + 0 * x)
@@ -139,11 +143,13 @@ def test_as_mhvae_with_learned_parts_takes_the_same_theta():
     learned, rng = LearnedSchedule(4, -3, 3), np.random.default_rng(0)
     network = RegressionDenoiser(MLPNetwork(2, 2, 6, 1), Schedule.linear_gamma(4, -3, 3))
     vdm = VDM(network, learned, GaussianDecoder(0.1), LearnedVariance(4))
-    theta = {"denoiser": network.init(rng, np.float64), "schedule": learned.init(rng), "variance": LearnedVariance(4).init(rng)}
+    theta = {"denoiser": network.init(rng, np.float64), "schedule": learned.init(rng),
+             "variance": LearnedVariance(4).init(rng)}
     theta["schedule"]["increments"] = rng.standard_normal(3)
     theta["denoiser"][list(theta["denoiser"])[-2]][:] = rng.standard_normal((6, 2))
     x_0, eps = rng.standard_normal((3, 2)), rng.standard_normal((4, 3, 2))
-    np.testing.assert_allclose(vdm.as_mhvae().elbo(theta, x_0, eps=eps), elbo_forms(vdm, theta, x_0, eps=eps).joint, rtol=1e-12)
+    np.testing.assert_allclose(vdm.as_mhvae().elbo(theta, x_0, eps=eps), elbo_forms(vdm, theta, x_0, eps=eps).joint,
+                               rtol=1e-12)
 
 
 SCHEDULE = Schedule.linear_gamma(3, -2, 2)
@@ -151,8 +157,10 @@ MIXTURE = MixtureDenoiser([0.5, 0.5], [[-1.0], [1.0]], [[[0.1]], [[0.1]]], SCHED
 POINTS = PointsDenoiser([[-1.0], [0.0], [1.0]], SCHEDULE)
 
 
-@pytest.mark.parametrize("decoder, name", [(CategoricalDecoder([-1.0, 1.0]), "CategoricalDecoder"), (ExactDecoder(POINTS), "ExactDecoder"),
-                                           (ExactDecoder(MIXTURE), "ExactDecoder")], ids=["categorical", "points", "mixture"])
+@pytest.mark.parametrize("decoder, name", [(CategoricalDecoder([-1.0, 1.0]), "CategoricalDecoder"),
+                                           (ExactDecoder(POINTS), "ExactDecoder"),
+                                           (ExactDecoder(MIXTURE), "ExactDecoder")],
+                         ids=["categorical", "points", "mixture"])
 def test_as_mhvae_needs_a_gaussian_decoder(decoder, name):
     with pytest.raises(TypeError, match=f"as_mhvae: .* GaussianDecoder.*got {name}"):
         VDM(poor, SCHEDULE, decoder).as_mhvae()
@@ -175,7 +183,8 @@ def test_joint_is_the_log_ratio_along_the_chain(problem):
     x, schedule = chain(vdm.schedule, x_0, eps), vdm.schedule
     total = flat_sum(norm.logpdf(x[-1]))
     for t in range(1, schedule.T + 1):
-        total = total - flat_sum(norm.logpdf(x[t], np.sqrt(schedule.alpha[t]) * x[t - 1], np.sqrt(1 - schedule.alpha[t])))
+        total = total - flat_sum(norm.logpdf(x[t], np.sqrt(schedule.alpha[t]) * x[t - 1],
+                                             np.sqrt(1 - schedule.alpha[t])))
         if t > 1:
             mean, var = vdm.at(None).step(x[t], t)
             total = total + flat_sum(norm.logpdf(x[t - 1], mean, np.sqrt(var)))
@@ -186,18 +195,22 @@ def test_joint_is_the_log_ratio_along_the_chain(problem):
 @settings(max_examples=20)
 @given(problems([(3,), (3, 1)]))
 def test_consistency_by_numerical_integration(problem):
-    """Average over q(x_t | x_{t-1}, x_{t+1}), by Bayes' rule on a grid, of log p(x_t | x_{t+1}) - log q(x_t | x_{t-1})."""
+    """Average over q(x_t | x_{t-1}, x_{t+1}), by Bayes' rule on a grid,
+    of log p(x_t | x_{t+1}) - log q(x_t | x_{t-1})."""
     vdm, x_0, eps, _ = problem
     schedule, alpha, T = vdm.schedule, vdm.schedule.alpha, vdm.schedule.T
     x = [np.reshape(level, (-1, 1)) for level in chain(schedule, x_0, eps)]
     mean, var = np.sqrt(alpha[T]) * x[T - 1], 1 - alpha[T]
-    total = vdm.at(None).reconstruction(x_0, np.reshape(x[1], x_0.shape)) - 0.5 * (mean**2 + var - 1 - np.log(var))[:, 0]
+    reconstruction = vdm.at(None).reconstruction(x_0, np.reshape(x[1], x_0.shape))
+    total = reconstruction - 0.5 * (mean**2 + var - 1 - np.log(var))[:, 0]
     grid = np.linspace(-15, 15, 30_001)
     for t in range(1, T):
         log_q = norm.logpdf(grid, np.sqrt(alpha[t]) * x[t - 1], np.sqrt(1 - alpha[t]))
         weight = np.exp(log_q + norm.logpdf(x[t + 1], np.sqrt(alpha[t + 1]) * grid, np.sqrt(1 - alpha[t + 1])))
-        mean_p, var_p = (np.reshape(a + 0 * x_0, (-1, 1)) for a in vdm.at(None).step(np.reshape(x[t + 1], x_0.shape), t + 1))
-        total = total + np.sum(weight * (norm.logpdf(grid, mean_p, np.sqrt(var_p)) - log_q), axis=1) / np.sum(weight, axis=1)
+        mean_p, var_p = (np.reshape(a + 0 * x_0, (-1, 1))
+                         for a in vdm.at(None).step(np.reshape(x[t + 1], x_0.shape), t + 1))
+        log_ratio = norm.logpdf(grid, mean_p, np.sqrt(var_p)) - log_q
+        total = total + np.sum(weight * log_ratio, axis=1) / np.sum(weight, axis=1)
     np.testing.assert_allclose(elbo_forms(vdm, None, x_0, eps=eps).consistency, total, rtol=1e-8, atol=1e-8)
 
 
@@ -206,8 +219,10 @@ def test_denoising_is_elbo_at_the_same_points(problem):
     """VDM.elbo with the noise that takes x_0 straight to each x_t of the chain."""
     vdm, x_0, eps, _ = problem
     abar = vdm.schedule.alpha_bar
-    direct = np.stack([(x - np.sqrt(abar[t]) * x_0) / np.sqrt(1 - abar[t]) for t, x in enumerate(chain(vdm.schedule, x_0, eps)) if t])
-    np.testing.assert_allclose(elbo_forms(vdm, None, x_0, eps=eps).denoising, vdm.elbo(None, x_0, eps=direct).total, rtol=1e-9, atol=1e-9)
+    direct = np.stack([(x - np.sqrt(abar[t]) * x_0) / np.sqrt(1 - abar[t])
+                       for t, x in enumerate(chain(vdm.schedule, x_0, eps)) if t])
+    np.testing.assert_allclose(elbo_forms(vdm, None, x_0, eps=eps).denoising, vdm.elbo(None, x_0, eps=direct).total,
+                               rtol=1e-9, atol=1e-9)
 
 
 def test_rng_draws_the_array_eps_and_float32_stays():
@@ -262,7 +277,8 @@ def test_equal_means_with_every_decoder(name):
     _, eps, w = nodes(1, 1.0, 40)
     eps = np.stack([_[:, 0], eps[0, :, 0]])
     for x_0 in values:
-        forms = elbo_forms(vdm, theta if name == "network" else None, np.repeat(x_0[None], 1600, 0), eps=eps[:, :, None])
+        forms = elbo_forms(vdm, theta if name == "network" else None, np.repeat(x_0[None], 1600, 0),
+                           eps=eps[:, :, None])
         means = [w @ form for form in forms]
         np.testing.assert_allclose(means, means[2], rtol=2e-5)
 
@@ -275,7 +291,8 @@ def test_equal_means_with_every_decoder(name):
 def test_optimal_p_on_isotropic_gaussian_data(T, s2, D, seed):
     """p(x_{t-1} | x_t) is then the exact one: joint = log p(x_0) + log N(x_T; 0, I)/q(x_T) on every chain, whatever T.
 
-    So the ELBO of every x_0 is log p(x_0) + E_q(x_T|x_0) of that ratio, and the mean of -ELBO is the entropy plus KL(q(x_T) to N(0, I)).
+    So the ELBO of every x_0 is log p(x_0) + E_q(x_T|x_0) of that ratio, and the mean of -ELBO is the entropy plus
+    KL(q(x_T) to N(0, I)).
     """
     rng = np.random.default_rng(seed)
     schedule = Schedule(np.cumsum(rng.uniform(0.05, 2, T)) - 4)
@@ -290,7 +307,8 @@ def test_optimal_p_on_isotropic_gaussian_data(T, s2, D, seed):
     np.testing.assert_allclose(elbo_forms(vdm, None, x_0, eps=eps).joint, expected, rtol=1e-8, atol=1e-8)
     # the mean over noise, exactly: one noise serves all t in VDM.elbo, whose terms depend on one x_t each
     z, w = hermegauss(3)
-    z, w = np.reshape(np.meshgrid(*[z] * D), (D, -1)).T, np.prod(np.reshape(np.meshgrid(*[w / np.sqrt(2 * np.pi)] * D), (D, -1)), axis=0)
+    z = np.reshape(np.meshgrid(*[z] * D), (D, -1)).T
+    w = np.prod(np.reshape(np.meshgrid(*[w / np.sqrt(2 * np.pi)] * D), (D, -1)), axis=0)
     for x, log_px in zip(x_0, log_p):
         mean = w @ vdm.elbo(None, np.tile(x, (len(z), 1)), eps=np.tile(z, (T, 1, 1))).total
         ratio = 0.5 * (D * np.log(var_T) + (abar * x @ x + D * (1 - abar)) * (1 / var_T - 1))
@@ -302,7 +320,8 @@ def test_optimal_p_on_isotropic_gaussian_data(T, s2, D, seed):
 
 
 def noise_variances(vdm, T, s2):
-    """Variance of every form over the noise at fixed x_0, averaged over x_0: five nodes are exact for squares of quadratics."""
+    """Variance of every form over the noise at fixed x_0, averaged over x_0:
+    five nodes are exact for squares of quadratics."""
     x_0, eps, w = nodes(T, s2, 5)
     w, result = np.reshape(w, (5, -1)), []
     for form in elbo_forms(vdm, None, x_0, eps=eps):
@@ -315,7 +334,8 @@ def noise_variances(vdm, T, s2):
 def test_which_form_varies_least_depends_on_p():
     """The claim under 13.24, that its variance is the lowest, holds for a poor p and reverses for the optimal one.
 
-    T = 3, N(0, 2.5) data, gamma = -2, 3, 8, exact decoder, all forms along one chain. Variance over the noise, averaged over x_0:
+    T = 3, N(0, 2.5) data, gamma = -2, 3, 8, exact decoder, all forms along one chain.
+    Variance over the noise, averaged over x_0:
 
         p                                  joint     consistency   denoising
         x_0 hat = -0.4 x_t + 0.3           51.3      26.0          26.0
@@ -324,7 +344,8 @@ def test_which_form_varies_least_depends_on_p():
         exact x_0 hat, large variance      0.198     0.948         0.960
         exact x_0 hat, optimal variance    1.3e-07   0.595         0.603
 
-    With the small variance it depends on the schedule: at T = 4, gamma from -4 to 2, the joint form's 27.8 is below 32.5 and 36.0.
+    With the small variance it depends on the schedule: at T = 4, gamma from -4 to 2,
+    the joint form's 27.8 is below 32.5 and 36.0.
     """
     s2, schedule = 2.5, Schedule([-2.0, 3.0, 8.0])
     exact = isotropic(schedule, s2)
@@ -332,9 +353,10 @@ def test_which_form_varies_least_depends_on_p():
     def measure(denoiser, variance):
         return noise_variances(VDM(denoiser, schedule, ExactDecoder(exact), variance), 3, s2)
 
-    expected = [(51.31, 26.02, 25.97), (17.07, 0.4931, 0.4987), (39.47, 28.49, 28.54), (0.1977, 0.9484, 0.9597), (1.265e-7, 0.5954, 0.6031)]
-    got = [measure(poor, "small"), measure(lambda theta, x, t: 0 * x, "small"), measure(exact, "small"), measure(exact, "large"),
-           measure(exact, best_variance(schedule, s2))]
+    expected = [(51.31, 26.02, 25.97), (17.07, 0.4931, 0.4987), (39.47, 28.49, 28.54), (0.1977, 0.9484, 0.9597),
+                (1.265e-7, 0.5954, 0.6031)]
+    got = [measure(poor, "small"), measure(lambda theta, x, t: 0 * x, "small"), measure(exact, "small"),
+           measure(exact, "large"), measure(exact, best_variance(schedule, s2))]
     np.testing.assert_allclose(got, expected, rtol=1e-3)
     longer = Schedule.linear_gamma(4, -4, 2)
     exact = isotropic(longer, s2)

@@ -35,7 +35,8 @@ def normal_logpdf(x, mean, var):
 
 @given(problems())
 def test_marginal_is_t_steps_composed(problem):
-    """Chapman-Kolmogorov: pushing N(mean, var) through x -> N(sqrt(alpha) x, 1 - alpha) t times, and one step from t - 1 to t."""
+    """Chapman-Kolmogorov: pushing N(mean, var) through x -> N(sqrt(alpha) x, 1 - alpha) t times,
+    and one step from t - 1 to t."""
     schedule, _, t, shape, rng = problem
     x_0 = rng.standard_normal(shape)
     mean, var = x_0, 0.0
@@ -71,8 +72,9 @@ def test_posterior_is_bayes_rule_on_densities(problem):
     if t == 1:
         t = 2
     x_0, x_prev, x_t = rng.standard_normal((3, *shape))
-    left = normal_logpdf(x_prev, *q_posterior(schedule, x_t, x_0, t)) + normal_logpdf(x_t, *q_marginal(schedule, x_0, t))
-    right = normal_logpdf(x_t, *q_step(schedule, x_prev, t)) + normal_logpdf(x_prev, *q_marginal(schedule, x_0, t - 1))
+    at_t, before = q_marginal(schedule, x_0, t), q_marginal(schedule, x_0, t - 1)
+    left = normal_logpdf(x_prev, *q_posterior(schedule, x_t, x_0, t)) + normal_logpdf(x_t, *at_t)
+    right = normal_logpdf(x_t, *q_step(schedule, x_prev, t)) + normal_logpdf(x_prev, *before)
     np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-9)
 
 
@@ -127,7 +129,8 @@ def test_sample_is_mean_plus_standard_deviation_times_eps():
     x_0, eps = rng.standard_normal((2, 5, 3))
     t = np.array([1, 2, 3, 6, 6])
     abar = np.cumprod(schedule.alpha)[t][:, None]
-    np.testing.assert_allclose(sample_q(schedule, x_0, t, eps=eps), np.sqrt(abar) * x_0 + np.sqrt(1 - abar) * eps, rtol=1e-11)
+    np.testing.assert_allclose(sample_q(schedule, x_0, t, eps=eps), np.sqrt(abar) * x_0 + np.sqrt(1 - abar) * eps,
+                               rtol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -159,7 +162,8 @@ def test_gradients_by_data():
 
 SCHEDULE, X = Schedule.cosine(5), np.zeros((3, 2))
 FUNCTIONS = {"q_step": lambda x, t: q_step(SCHEDULE, x, t), "q_marginal": lambda x, t: q_marginal(SCHEDULE, x, t),
-             "q_posterior": lambda x, t: q_posterior(SCHEDULE, x, x, t), "sample_q": lambda x, t: sample_q(SCHEDULE, x, t, eps=X)}
+             "q_posterior": lambda x, t: q_posterior(SCHEDULE, x, x, t),
+             "sample_q": lambda x, t: sample_q(SCHEDULE, x, t, eps=X)}
 
 
 @pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -219,7 +223,8 @@ def test_the_variance_of_a_tiny_step_does_not_cancel():
 
 def test_every_float_dtype_can_be_drawn_for():
     for dtype in (">f8", np.float16):
-        assert sample_q(Schedule.linear_gamma(3, -2, 2), np.zeros((2, 2), dtype), 2, np.random.default_rng(0)).shape == (2, 2)
+        assert sample_q(Schedule.linear_gamma(3, -2, 2), np.zeros((2, 2), dtype), 2,
+                        np.random.default_rng(0)).shape == (2, 2)
 
 
 @pytest.mark.parametrize("rng", [0, np.random.RandomState(0), np.random])

@@ -1,6 +1,7 @@
 """A learned schedule: its ends, its rise, the gradients of the whole bound, and what learning it gains.
 
-Means over Gaussian data and noise are exact: every pair of Gauss-Hermite nodes is one example, and one noise serves all t.
+Means over Gaussian data and noise are exact: every pair of Gauss-Hermite nodes is one example,
+and one noise serves all t.
 """
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def learned_schedules(draw):
 
 @given(learned_schedules())
 def test_rises_between_its_ends(case):
-    """Strictly rising; fixed ends are the given floats bit for bit, learned ones gamma_1 and gamma_1 + exp(log_range)."""
+    """Strictly rising; fixed ends are the given floats bit for bit, learned ones gamma_1 and
+    gamma_1 + exp(log_range)."""
     learned, parameters = case
     schedule = learned(parameters)
     assert isinstance(schedule, Schedule) and schedule.T == learned.T
@@ -58,7 +60,8 @@ def test_rises_between_its_ends(case):
         assert schedule.gamma[1] == learned.gamma_1 and schedule.gamma[-1] == learned.gamma_T
     else:
         assert schedule.gamma[1] == parameters["gamma_1"]
-        np.testing.assert_allclose(schedule.gamma[-1], parameters["gamma_1"] + np.exp(parameters["log_range"]), rtol=1e-14)
+        np.testing.assert_allclose(schedule.gamma[-1], parameters["gamma_1"] + np.exp(parameters["log_range"]),
+                                   rtol=1e-14)
 
 
 @given(learned_schedules())
@@ -71,14 +74,16 @@ def test_shape_between_the_ends(case):
     else:
         def g(u):
             line = softplus(p["w1"]) * u + p["b1"]
-            return line + sum(softplus(w3) * expit(softplus(w2) * line + b2) for w2, b2, w3 in zip(p["w2"], p["b2"], p["w3"]))
+            return line + sum(softplus(w3) * expit(softplus(w2) * line + b2)
+                              for w2, b2, w3 in zip(p["w2"], p["b2"], p["w3"]))
         values = np.array([g(i / (learned.T - 1)) for i in range(learned.T)])
         expected = (values - values[0]) / (values[-1] - values[0])
     np.testing.assert_allclose((gamma - gamma[0]) / (gamma[-1] - gamma[0]), expected, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("ends", ENDS)
-@given(T=st.integers(2, 60), gamma_1=st.floats(-15, 5, allow_subnormal=False), width=st.floats(0.5, 25, allow_subnormal=False))
+@given(T=st.integers(2, 60), gamma_1=st.floats(-15, 5, allow_subnormal=False),
+       width=st.floats(0.5, 25, allow_subnormal=False))
 @settings(max_examples=20)
 def test_init_is_linear_gamma(ends, T, gamma_1, width):
     """Exactly for the table; the network within 2% of the range."""
@@ -100,7 +105,8 @@ def test_defaults_names_and_shapes_of_the_parameters():
             assert all(np.asarray(value).dtype == np.float64 for value in parameters.values())
             np.testing.assert_allclose(learned(parameters).gamma[[1, 8]], [-7, 6], rtol=1e-14)
     assert LearnedSchedule(8).init(np.random.default_rng(0)).keys() == (ends | {"increments": ()}).keys()
-    p = LearnedSchedule(8, form="network", hidden=400).init(np.random.default_rng(0))  # l_1 is a line of slope softplus(1), the rest small
+    # l_1 is a line of slope softplus(1), the rest small
+    p = LearnedSchedule(8, form="network", hidden=400).init(np.random.default_rng(0))
     assert p["w1"] == 1 and p["b1"] == 0 and abs(np.mean(p["w3"]) + 3 + np.log(400)) < 0.2
     assert np.any(p["w2"] != LearnedSchedule(8, form="network", hidden=400).init(np.random.default_rng(1))["w2"])
 
@@ -158,11 +164,15 @@ def problem(name, learned_variance=False, form="table", ends="learned"):
         "gaussian": lambda: (RegressionDenoiser(network, start), GaussianDecoder(0.2)),
         "levels": lambda: (RegressionDenoiser(network, start), CategoricalDecoder(levels)),
         "logits": lambda: (CategoricalDenoiser(network, start, levels), CategoricalDecoder(levels)),
-        "eps": lambda: (ConvertedDenoiser(lambda theta, x, t: np.tanh(theta["w"] * x), start, "eps"), GaussianDecoder(0.2)),
-        "score": lambda: (ConvertedDenoiser(lambda theta, x, t: np.tanh(theta["w"] * x), start, "score"), CategoricalDecoder(levels)),
-        "exact": lambda: (GaussianDenoiser([0.1, 0.2], cov, start), ExactDecoder(GaussianDenoiser([0.1, 0.2], cov, start))),
+        "eps": lambda: (ConvertedDenoiser(lambda theta, x, t: np.tanh(theta["w"] * x), start, "eps"),
+                        GaussianDecoder(0.2)),
+        "score": lambda: (ConvertedDenoiser(lambda theta, x, t: np.tanh(theta["w"] * x), start, "score"),
+                          CategoricalDecoder(levels)),
+        "exact": lambda: (GaussianDenoiser([0.1, 0.2], cov, start),
+                          ExactDecoder(GaussianDenoiser([0.1, 0.2], cov, start))),
         "mixture": lambda: (MixtureDenoiser([0.3, 0.7], [[0.0, 1.0], [1.0, 0.0]], [cov, np.eye(2)], start),
-                            ExactDecoder(MixtureDenoiser([0.3, 0.7], [[0.0, 1.0], [1.0, 0.0]], [cov, np.eye(2)], start))),
+                            ExactDecoder(MixtureDenoiser([0.3, 0.7], [[0.0, 1.0], [1.0, 0.0]],
+                                                         [cov, np.eye(2)], start))),
         "points": lambda: (PointsDenoiser(grid, start), ExactDecoder(PointsDenoiser(grid, start))),
     }[name]()
     theta = denoiser.init(rng, dtype=np.float64) if hasattr(denoiser, "init") else {"w": np.array(0.7)}
@@ -183,7 +193,8 @@ NAMES = ["gaussian", "levels", "logits", "eps", "score", "exact", "mixture", "po
 @pytest.mark.parametrize("learned_variance", [False, True], ids=["fixed", "variance"])
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_of_the_whole_bound(name, learned_variance):
-    """Reconstruction, prior and KL each and together, exact sum and estimate, in schedule, variance and denoiser; none is nan."""
+    """Reconstruction, prior and KL each and together, exact sum and estimate,
+    in schedule, variance and denoiser; none is nan."""
     vdm, theta, x_0 = problem(name, learned_variance)
     eps, t = np.random.default_rng(1).standard_normal((4, *x_0.shape)), np.array([2, 4, 3])
 
@@ -215,7 +226,8 @@ def test_every_term_depends_on_the_schedule(i, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equals_the_model_with_that_schedule_fixed(name):
-    """The learned schedule reaches denoiser and decoder: bound, terms, forms and samples are those of a VDM built on it."""
+    """The learned schedule reaches denoiser and decoder: bound, terms, forms and samples are those of
+    a VDM built on it."""
     vdm, theta, x_0 = problem(name)
     schedule, rng = vdm.schedule(theta["schedule"]), np.random.default_rng(4)
     decoder = vdm.decoder.with_schedule(schedule) if isinstance(vdm.decoder, ExactDecoder) else vdm.decoder
@@ -223,21 +235,25 @@ def test_equals_the_model_with_that_schedule_fixed(name):
     eps, x_T = rng.standard_normal((4, *x_0.shape)), rng.standard_normal(x_0.shape)
     for f in (VDM.elbo, VDM.kl_per_t, elbo_forms):
         np.testing.assert_array_equal(f(vdm, theta, x_0, eps=eps), f(fixed, theta["denoiser"], x_0, eps=eps))
-    path, expected = (dict(ancestral_path(v, p, x_0.shape, x_T=x_T, eps=eps)) for v, p in ((vdm, theta), (fixed, theta["denoiser"])))
+    path, expected = (dict(ancestral_path(v, p, x_0.shape, x_T=x_T, eps=eps))
+                      for v, p in ((vdm, theta), (fixed, theta["denoiser"])))
     for t in range(5):
         np.testing.assert_array_equal(path[t], expected[t])
-    assert isinstance(vdm.denoiser.schedule, Schedule) and vdm.denoiser.schedule.gamma[1] == -3  # the parts given are untouched
+    # the parts given are untouched
+    assert isinstance(vdm.denoiser.schedule, Schedule) and vdm.denoiser.schedule.gamma[1] == -3
 
 
 def test_theta_needs_its_keys():
     vdm, theta, x_0 = problem("gaussian", True)
     eps = np.zeros((4, *x_0.shape))
-    for wrong in (theta["denoiser"], None, {**theta, "more": 1}, {k: v for k, v in theta.items() if k != "variance"}, [theta]):
-        with pytest.raises(ValueError, match=r"VDM: with a learned schedule and variance theta must be a dict with the keys "
-                                             r"\['denoiser', 'schedule', 'variance'\], got"):
+    for wrong in (theta["denoiser"], None, {**theta, "more": 1}, {k: v for k, v in theta.items() if k != "variance"},
+                  [theta]):
+        with pytest.raises(ValueError, match=r"VDM: with a learned schedule and variance theta must be a dict "
+                                             r"with the keys \['denoiser', 'schedule', 'variance'\], got"):
             vdm.elbo(wrong, x_0, eps=eps)
     vdm, theta, x_0 = problem("gaussian")
-    with pytest.raises(ValueError, match=r"a learned schedule theta must .* the keys \['denoiser', 'schedule'\], got \['denoiser'\]"):
+    with pytest.raises(ValueError, match=r"a learned schedule theta must .* the keys "
+                                         r"\['denoiser', 'schedule'\], got \['denoiser'\]"):
         vdm.elbo({"denoiser": theta["denoiser"]}, x_0, eps=eps)
     with pytest.raises(ValueError, match="LearnedSchedule: expected parameters"):
         vdm.elbo({**theta, "schedule": {"increments": np.zeros(2)}}, x_0, eps=eps)
@@ -260,7 +276,8 @@ def mean_terms(learned, parameters, s2):
 
 
 def test_the_shape_does_not_matter_as_the_steps_go_to_0():
-    """Two warps between the same ends: their diffusion terms differ by 1/T, and both tend to 1/2 log (1 + s² SNR_1)/(1 + s² SNR_T)."""
+    """Two warps between the same ends: their diffusion terms differ by 1/T,
+    and both tend to 1/2 log (1 + s² SNR_1)/(1 + s² SNR_T)."""
     s2, differences = 2.0, []
     limit = 0.5 * np.log((1 + s2 * np.exp(5)) / (1 + s2 * np.exp(-4)))
     for T in (50, 200, 800):
@@ -276,7 +293,8 @@ def test_the_shape_does_not_matter_as_the_steps_go_to_0():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_training_the_schedule_alone_raises_the_bound(form):
-    """T = 6, N(0, 4) data, exact denoiser and decoder, ends fixed at -7 and 6, 150 steps of Adam on the shape between them.
+    """T = 6, N(0, 4) data, exact denoiser and decoder, ends fixed at -7 and 6,
+    150 steps of Adam on the shape between them.
 
     Mean -ELBO from 14.92 nats (linear gamma) to 8.78, over an entropy of 2.11 and with a prior KL of 0.005: most of the
     range goes into the last step, gamma = -7, -5.32, -3.64, -1.94, -0.09, 6. Both forms find it.

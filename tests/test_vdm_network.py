@@ -151,15 +151,22 @@ def test_float32_stays_float32_from_the_parameters_to_the_bound(network):
 
 
 def test_a_categorical_vdm_learns_what_its_elements_share():
-    """Four elements that are always equal, uniform on 5 levels: entropy log 5, four times that for a model without the network."""
+    """Four elements that are always equal, uniform on 5 levels:
+    entropy log 5, four times that for a model without the network."""
     rng = np.random.default_rng(6)
     x_0 = np.repeat(rng.choice(LEVELS, (500, 1)), 4, axis=1)
-    denoiser = CategoricalDenoiser(MLPNetwork(4, 20, hidden=32, layers=2), Schedule.linear_gamma(100, -5.0, 5.0), LEVELS)
+    denoiser = CategoricalDenoiser(MLPNetwork(4, 20, hidden=32, layers=2),
+                                   Schedule.linear_gamma(100, -5.0, 5.0), LEVELS)
     vdm = VDM(denoiser, denoiser.schedule, CategoricalDecoder(LEVELS))
     theta = denoiser.init(rng, x_0, dtype=np.float64)
-    run = fit(lambda theta, rng: -np.mean(vdm.elbo_estimate(theta, x_0[rng.integers(500, size=64)], rng, times="stratified").total),
-              theta, rng, steps=400, optimizer=Adam(5e-3, cosine_steps=400), progress=False)
-    cost = {name: -np.mean(vdm.elbo(parameters, x_0[:200], rng).total) for name, parameters in (("start", theta), ("end", run.theta))}
+
+    def loss(theta, rng):
+        batch = x_0[rng.integers(500, size=64)]
+        return -np.mean(vdm.elbo_estimate(theta, batch, rng, times="stratified").total)
+
+    run = fit(loss, theta, rng, steps=400, optimizer=Adam(5e-3, cosine_steps=400), progress=False)
+    cost = {name: -np.mean(vdm.elbo(parameters, x_0[:200], rng).total)
+            for name, parameters in (("start", theta), ("end", run.theta))}
     assert cost["start"] > 3.5 * np.log(5)
     assert np.log(5) < cost["end"] < 1.35 * np.log(5)
     samples = vdm.sample(run.theta, (200, 4), rng)
@@ -173,8 +180,12 @@ def test_a_gaussian_vdm_learns_a_line():
     denoiser = RegressionDenoiser(MLPNetwork(2, 2, hidden=32, layers=2), Schedule.linear_gamma(100, -6.0, 5.0))
     vdm = VDM(denoiser, denoiser.schedule, GaussianDecoder(0.0025))
     theta = denoiser.init(rng, np.float64)
-    run = fit(lambda theta, rng: -np.mean(vdm.elbo_estimate(theta, x_0[rng.integers(500, size=64)], rng, times="stratified").total),
-              theta, rng, steps=400, optimizer=Adam(5e-3, cosine_steps=400), progress=False)
+
+    def loss(theta, rng):
+        batch = x_0[rng.integers(500, size=64)]
+        return -np.mean(vdm.elbo_estimate(theta, batch, rng, times="stratified").total)
+
+    run = fit(loss, theta, rng, steps=400, optimizer=Adam(5e-3, cosine_steps=400), progress=False)
     samples = vdm.sample(run.theta, (300, 2), rng)
     assert np.std(samples.sum(axis=1)) < 0.25
     assert 0.8 < np.std(samples[:, 0]) < 1.2

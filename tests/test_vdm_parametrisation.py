@@ -1,4 +1,5 @@
-"""What a network may predict: every conversion against the definitions, at both ends of the schedule; one loss through each."""
+"""What a network may predict: every conversion against the definitions, at both ends of the schedule;
+one loss through each."""
 import itertools
 
 import numpy as np
@@ -71,11 +72,13 @@ def test_every_pair_by_the_definitions(problem):
 @settings(max_examples=25)
 @given(problems())
 def test_round_trips_and_detours(problem):
-    """Any value, not only a true one: there and back is the identity, and every detour arrives where the direct way does."""
+    """Any value, not only a true one: there and back is the identity, and every detour arrives where
+    the direct way does."""
     schedule, t, x_t, value, _ = problem
     for source, target in PAIRS:
         there = convert(value, x_t, t, schedule, source=source, target=target)
-        np.testing.assert_allclose(convert(there, x_t, t, schedule, source=target, target=source), value, rtol=1e-8, atol=1e-8)
+        np.testing.assert_allclose(convert(there, x_t, t, schedule, source=target, target=source), value,
+                                   rtol=1e-8, atol=1e-8)
         for between in set(KINDS) - {source, target}:
             middle = convert(value, x_t, t, schedule, source=source, target=between)
             arrived = convert(middle, x_t, t, schedule, source=between, target=target)
@@ -109,16 +112,19 @@ def test_stable_at_the_ends(source, target, dtype, tolerance):
 
 @pytest.mark.parametrize("kind", ["v", "eps"])
 def test_a_true_v_gives_x_0_and_eps_at_both_ends(kind):
-    """x_0, eps known, x_t and v rounded to double: neither end loses either, as dividing by sqrt(abar) would lose x_0 at the upper one."""
+    """x_0, eps known, x_t and v rounded to double: neither end loses either, as dividing by sqrt(abar)
+    would lose x_0 at the upper one."""
     x_0, eps = np.random.default_rng(1).standard_normal((2, 50))
     for t, gamma in ((1, -20.0), (2, 20.0)):
         x_t, true = all_of_them(x_0, eps, *level(gamma))
         if kind == "v":
             for target, expected in (("x_0", x_0), ("eps", eps)):
-                got = convert(true["v"].astype(float), x_t.astype(float), t, Schedule([-20.0, 20.0]), source="v", target=target)
+                got = convert(true["v"].astype(float), x_t.astype(float), t, Schedule([-20.0, 20.0]),
+                              source="v", target=target)
                 np.testing.assert_allclose(got, expected, rtol=0, atol=2e-15)
         else:
-            got = convert(true["eps"].astype(float), x_t.astype(float), t, Schedule([-20.0, 20.0]), source="eps", target="score")
+            got = convert(true["eps"].astype(float), x_t.astype(float), t, Schedule([-20.0, 20.0]),
+                          source="eps", target="score")
             np.testing.assert_allclose(got, true["score"].astype(float), rtol=1e-15)
 
 
@@ -143,7 +149,8 @@ def test_gradients(source, target):
 
 def test_errors_of_convert():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
-    for kwargs, name in (({"source": "epsilon", "target": "v"}, "source 'epsilon'"), ({"source": "v", "target": "x0"}, "target 'x0'")):
+    for kwargs, name in (({"source": "epsilon", "target": "v"}, "source 'epsilon'"),
+                         ({"source": "v", "target": "x0"}, "target 'x0'")):
         with pytest.raises(ValueError, match=f"convert: unknown {name}; known are x_0, eps, v, score"):
             convert(x, x, 1, schedule, **kwargs)
     with pytest.raises(ValueError, match=r"convert: value must have x_t's shape \(2, 3\), got \(2, 1\)"):
@@ -191,25 +198,30 @@ def test_weights_by_their_formulas(problem):
     snr, abar = schedule.snr, schedule.alpha_bar
     x_0_weight, eps_weight = (snr[t - 1] - snr[t]) / 2, (snr[t - 1] / snr[t] - 1) / 2
     width = 1 - abar[t]
-    expected = {"x_0": x_0_weight, "eps": eps_weight, "v": x_0_weight * width, "score": eps_weight * width, "simple": np.ones(len(t))}
+    expected = {"x_0": x_0_weight, "eps": eps_weight, "v": x_0_weight * width, "score": eps_weight * width,
+                "simple": np.ones(len(t))}
     for kind, weight in expected.items():
         np.testing.assert_allclose(loss_weight(schedule, t, x_0, kind), weight, rtol=1e-9)
     np.testing.assert_array_equal(loss_weight(schedule, t, x_0), loss_weight(schedule, t, x_0, "eps"))
     truth, prediction = x_0, np.zeros_like(x_0)
-    np.testing.assert_array_equal(weighted_error(schedule, truth, prediction, t), weighted_error(schedule, truth, prediction, t, "eps"))
+    np.testing.assert_array_equal(weighted_error(schedule, truth, prediction, t),
+                                  weighted_error(schedule, truth, prediction, t, "eps"))
 
 
 def test_weights_at_the_ends():
     """No weight is lost where abar or 1 - abar rounds to 1."""
     schedule, x = Schedule([-40.0, -39.0, 39.0, 40.0]), np.zeros((1, 1))
     half = 0.5 * np.expm1(1.0)
-    factors_of = {"x_0": [np.exp(39.0), np.exp(-40.0)], "eps": [1, 1], "v": [1, np.exp(-40.0)], "score": [np.exp(-39.0), 1]}
+    factors_of = {"x_0": [np.exp(39.0), np.exp(-40.0)], "eps": [1, 1], "v": [1, np.exp(-40.0)],
+                  "score": [np.exp(-39.0), 1]}
     for kind, factors in factors_of.items():
-        np.testing.assert_allclose([loss_weight(schedule, t, x, kind) for t in (2, 4)], half * np.array(factors), rtol=1e-13)
+        np.testing.assert_allclose([loss_weight(schedule, t, x, kind) for t in (2, 4)], half * np.array(factors),
+                                   rtol=1e-13)
 
 
 def test_the_simple_loss_is_no_bound():
-    """Unit weight for eps is below the KL wherever SNR_{t-1} > 3 SNR_t: in the place of 13.24's sum it passes log p(x_0).
+    """Unit weight for eps is below the KL wherever SNR_{t-1} > 3 SNR_t:
+    in the place of 13.24's sum it passes log p(x_0).
 
     T = 2, x_0 = 3, x_0 hat = 0: eps hat - eps is sqrt(SNR_2) x_0 for every eps. With p(x_1 | x_2) = N(c x_2, var_q) and
     p(x_0 | x_1) = N(x_1/sqrt(abar_1), u), p(x_0) is the normal density of variance (c² + var_q)/abar_1 + u.
@@ -232,7 +244,8 @@ def test_the_simple_loss_is_no_bound():
 def test_errors_of_the_weights():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
     for f in (lambda kind: loss_weight(schedule, 2, x, kind), lambda kind: weighted_error(schedule, x, x, 2, kind)):
-        with pytest.raises(ValueError, match="loss_weight: unknown parametrisation 'noise'; known are x_0, eps, v, score and simple"):
+        with pytest.raises(ValueError, match="loss_weight: unknown parametrisation 'noise'; "
+                                             "known are x_0, eps, v, score and simple"):
             f("noise")
     for t in (1, 4, np.array([2, 1])):
         with pytest.raises(ValueError, match="t must lie in 2..3"):
@@ -296,7 +309,8 @@ def test_converted_denoiser_under_a_learned_schedule():
 
 def test_errors_of_converted_denoisers():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
-    with pytest.raises(ValueError, match="ConvertedDenoiser: unknown parametrisation 'simple'; known are x_0, eps, v, score"):
+    with pytest.raises(ValueError,
+                       match="ConvertedDenoiser: unknown parametrisation 'simple'; known are x_0, eps, v, score"):
         ConvertedDenoiser(predicts_x_0, schedule, "simple")
     with pytest.raises(ValueError, match="convert: value must have x_t's shape"):
         ConvertedDenoiser(lambda theta, x, t: x[:1], schedule, "v")(None, x, 1)
@@ -309,7 +323,8 @@ def test_a_learned_schedule_reaches_what_is_converted():
     exact = GaussianDenoiser([0.3], [[2.0]], schedule)
     theta = {"denoiser": (), "schedule": learned.init(rng) | {"increments": rng.standard_normal(T - 1)}}
     x, eps = rng.standard_normal((4, 1)), rng.standard_normal((T, 4, 1))
-    plain, converted = (VDM(d, learned, GaussianDecoder(0.1)).elbo(theta, x, eps=eps) for d in (exact, ConvertedDenoiser(exact, schedule, "x_0")))
+    plain, converted = (VDM(d, learned, GaussianDecoder(0.1)).elbo(theta, x, eps=eps)
+                        for d in (exact, ConvertedDenoiser(exact, schedule, "x_0")))
     np.testing.assert_allclose(converted.total, plain.total, rtol=1e-12)
 
 

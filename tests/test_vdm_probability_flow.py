@@ -1,4 +1,5 @@
-"""The flow carries q(x_T) to q(x_1) and back: closed-form maps, and the density of x_1 to 1e-6 by following the divergence."""
+"""The flow carries q(x_T) to q(x_1) and back: closed-form maps, and the density of x_1 to 1e-6 by
+following the divergence."""
 import itertools
 
 import numpy as np
@@ -36,7 +37,8 @@ def gaussian(schedule=SCHEDULE):
 def mixture(D, schedule=SCHEDULE):
     rng = np.random.default_rng(D)
     roots = 0.6 * rng.standard_normal((3, D, D))
-    return MixtureDenoiser([0.2, 0.3, 0.5], rng.standard_normal((3, D)), roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(D), schedule)
+    return MixtureDenoiser([0.2, 0.3, 0.5], rng.standard_normal((3, D)),
+                           roots @ np.swapaxes(roots, 1, 2) + 0.1 * np.eye(D), schedule)
 
 
 def line(schedule=SCHEDULE):
@@ -87,17 +89,20 @@ def test_examples_of_any_shape(shape):
         flow, flat = VDM(image, SCHEDULE, ExactDecoder(image.flat)), image.flat
     else:
         flat = line()
-        flow = VDM(lambda theta, x, t: np.reshape(flat(theta, np.reshape(x, (len(x), 1)), t), x.shape), SCHEDULE, ExactDecoder(flat))
+        flow = VDM(lambda theta, x, t: np.reshape(flat(theta, np.reshape(x, (len(x), 1)), t), x.shape), SCHEDULE,
+                   ExactDecoder(flat))
     expected = flat.log_prob(x.reshape(3, -1), 1)
     got = flow_log_prob(flow, None, x, base=lambda x: flat.log_prob(x.reshape(3, -1), SCHEDULE.T), **TIGHT)
     np.testing.assert_allclose(got, expected, atol=1e-6)
     far = flow_sample(flow, None, x.shape, x_T=x, **TIGHT)
     assert far.shape == x.shape
-    np.testing.assert_allclose(far.reshape(3, -1), flow_sample(model(flat), None, (3, flat.D), x_T=x.reshape(3, -1), **TIGHT), atol=1e-7)
+    expected = flow_sample(model(flat), None, (3, flat.D), x_T=x.reshape(3, -1), **TIGHT)
+    np.testing.assert_allclose(far.reshape(3, -1), expected, atol=1e-7)
 
 
 def test_the_flow_of_a_gaussian_is_its_linear_map():
-    """Down each eigenvector the deviation from the mean scales with its standard deviation: x_1 = a_1 m + sqrt(V_1/V_T) (x_T - a_T m)."""
+    """Down each eigenvector the deviation from the mean scales with its standard deviation:
+    x_1 = a_1 m + sqrt(V_1/V_T) (x_T - a_T m)."""
     values, vectors = np.linalg.eigh(COV)
     (a1, v1), (aT, vT) = ((np.sqrt(abar), abar * values + 1 - abar) for abar in SCHEDULE.alpha_bar[[1, -1]])
     x_T = np.random.default_rng(0).standard_normal((5, 2))
@@ -164,11 +169,13 @@ def test_the_exact_divergence_is_the_trace_by_finite_differences(exact):
 
 @pytest.mark.parametrize("exact", [gaussian(), mixture(3)], ids=["gaussian", "mixture"])
 def test_hutchinson_over_all_sign_probes_is_the_exact_divergence(exact):
-    """Over all 2^D signs the mean of probes^T J probes is the trace at every point of the path; on fixed steps all follow one path."""
+    """Over all 2^D signs the mean of probes^T J probes is the trace at every point of the path;
+    on fixed steps all follow one path."""
     D, x = exact.D, np.random.default_rng(0).standard_normal((1, exact.D))
     probes = np.array(list(itertools.product([-1.0, 1.0], repeat=D)))
     fixed = {"method": "rk4", "step": 0.2, "base": at_T(exact)}
-    each = flow_log_prob(model(exact), None, np.repeat(x, 2**D, axis=0), divergence="hutchinson", probes=probes, **fixed)
+    each = flow_log_prob(model(exact), None, np.repeat(x, 2**D, axis=0),
+                         divergence="hutchinson", probes=probes, **fixed)
     exactly = flow_log_prob(model(exact), None, x, **fixed)
     assert each.std() > 1e-3
     np.testing.assert_allclose(each.mean(), exactly[0], rtol=1e-11)
@@ -188,7 +195,8 @@ def test_hutchinson_probes_are_signs_from_the_generator_one_for_the_whole_way():
 def test_hutchinson_for_normal_probes_scales_as_a_square():
     """In one dimension probe^T J probe = probe² J, and J enters with the exact rest: linear in probe²."""
     exact, x = line(), np.array([[0.3]])
-    at = [flow_log_prob(model(exact), None, x, base=at_T(exact), divergence="hutchinson", probes=np.array([[p]]), method="rk4", step=0.5)[0]
+    at = [flow_log_prob(model(exact), None, x, base=at_T(exact), divergence="hutchinson", probes=np.array([[p]]),
+                        method="rk4", step=0.5)[0]
           for p in (0.0, 1.0, -1.0, 2.0)]
     assert at[1] == at[2]
     np.testing.assert_allclose(at[3] - at[0], 4 * (at[1] - at[0]), rtol=1e-10)
@@ -211,10 +219,12 @@ def test_samples_have_the_moments_and_the_law_of_x_1():
 
 
 @pytest.mark.parametrize("options", [{"controller": c, **TIGHT} for c in ("torchdiffeq", "jax", "diffrax")]
-                         + [{"method": "bosh3", "rtol": 1e-5}, {"method": "rk4", "step": 0.15}, {"method": "rk4_38", "step": 0.15}])
+                         + [{"method": "bosh3", "rtol": 1e-5}, {"method": "rk4", "step": 0.15},
+                            {"method": "rk4_38", "step": 0.15}])
 def test_controllers_and_methods_agree(options):
     exact, x = gaussian(), np.array([[0.3, -0.4], [1.0, 2.0]])
-    np.testing.assert_allclose(flow_log_prob(model(exact), None, x, base=at_T(exact), **options), exact.log_prob(x, 1), atol=1e-4)
+    np.testing.assert_allclose(flow_log_prob(model(exact), None, x, base=at_T(exact), **options), exact.log_prob(x, 1),
+                               atol=1e-4)
     np.testing.assert_allclose(flow_sample(model(exact), None, (2, 2), x_T=x, **options),
                                flow_sample(model(exact), None, (2, 2), x_T=x, **TIGHT), atol=1e-4)
 
@@ -232,13 +242,15 @@ class Counting:
 def test_a_kinked_table_gives_the_same_numbers_at_the_same_cost():
     """Integration is in gamma: the table only says what the denoiser is asked, which must be the t of this gamma."""
     x = np.array([[0.3], [1.2]])
-    kinked = Schedule(np.concatenate([np.linspace(-5, -4.9, 30), np.linspace(-4, 0, 3), np.linspace(0.01, 0.02, 20), [3.9, 4.0]]))
+    kinked = Schedule(np.concatenate([np.linspace(-5, -4.9, 30), np.linspace(-4, 0, 3),
+                                      np.linspace(0.01, 0.02, 20), [3.9, 4.0]]))
     results = []
     for schedule in (SCHEDULE, kinked):
         exact = line(schedule)
         counting = Counting(exact)
         flow = VDM(counting, schedule, ExactDecoder(exact))
-        numbers = flow_sample(flow, None, (2, 1), x_T=x, **TIGHT), flow_log_prob(flow, None, x, base=at_T(exact), **TIGHT)
+        numbers = (flow_sample(flow, None, (2, 1), x_T=x, **TIGHT),
+                   flow_log_prob(flow, None, x, base=at_T(exact), **TIGHT))
         assert min(counting.levels) >= -5 and max(counting.levels) <= 4
         assert counting.levels[0] == 4 and abs(max(counting.levels) - min(counting.levels) - 9) < 1e-12
         results.append((*numbers, counting.calls))
@@ -250,30 +262,36 @@ def test_a_kinked_table_gives_the_same_numbers_at_the_same_cost():
 def test_float32_stays_and_agrees():
     exact, x = mixture(2), np.random.default_rng(0).standard_normal((3, 2))
     low, options = x.astype(np.float32), {"rtol": 1e-4, "atol": 1e-5}
-    for got, expected in ((flow_sample(model(exact), None, (3, 2), x_T=low, **options), flow_sample(model(exact), None, (3, 2), x_T=x)),
+    for got, expected in ((flow_sample(model(exact), None, (3, 2), x_T=low, **options),
+                           flow_sample(model(exact), None, (3, 2), x_T=x)),
                           (flow_log_prob(model(exact), None, low, base=at_T(exact), **options), exact.log_prob(x, 1))):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, expected, atol=5e-3)
     drawn = flow_log_prob(model(exact), None, low, divergence="hutchinson", rng=np.random.default_rng(0), **options)
     probes = np.random.default_rng(0).choice([-1.0, 1.0], (3, 2)).astype(np.float32)
     assert drawn.dtype == np.float32
-    assert np.array_equal(drawn, flow_log_prob(model(exact), None, low, divergence="hutchinson", probes=probes, **options))
-    assert flow_sample(model(exact), {"w": np.zeros(2, np.float32)}, (3, 2), np.random.default_rng(0), **options).dtype == np.float32
+    assert np.array_equal(drawn, flow_log_prob(model(exact), None, low,
+                                               divergence="hutchinson", probes=probes, **options))
+    assert flow_sample(model(exact), {"w": np.zeros(2, np.float32)}, (3, 2), np.random.default_rng(0),
+                       **options).dtype == np.float32
 
 
 def test_probes_of_another_float_type_are_cast_as_noise_is_everywhere():
     exact, low, probes = mixture(2), np.zeros((3, 2), np.float32), np.ones((3, 2), np.float32)
     options = {"divergence": "hutchinson", "rtol": 1e-4, "atol": 1e-5}
     got = flow_log_prob(model(exact), None, low, probes=probes.astype(float), **options)
-    assert got.dtype == np.float32 and np.array_equal(got, flow_log_prob(model(exact), None, low, probes=probes, **options))
+    assert got.dtype == np.float32
+    assert np.array_equal(got, flow_log_prob(model(exact), None, low, probes=probes, **options))
 
 
 def test_a_learned_schedule():
     learned = LearnedSchedule(8, -5.0, 4.0)
-    theta = {"denoiser": None, "schedule": learned.init(np.random.default_rng(0)) | {"increments": np.linspace(-1, 1, 7)}}
+    theta = {"denoiser": None,
+             "schedule": learned.init(np.random.default_rng(0)) | {"increments": np.linspace(-1, 1, 7)}}
     exact = gaussian(Schedule.linear_gamma(8, -1, 1))
     flow, x = VDM(exact, learned, ExactDecoder(exact)), np.array([[0.3, -0.4], [1.0, 2.0]])
-    np.testing.assert_allclose(flow_log_prob(flow, theta, x, base=at_T(gaussian()), **TIGHT), gaussian().log_prob(x, 1), atol=1e-6)
+    np.testing.assert_allclose(flow_log_prob(flow, theta, x, base=at_T(gaussian()), **TIGHT), gaussian().log_prob(x, 1),
+                               atol=1e-6)
     expected = flow_sample(model(gaussian()), None, (2, 2), x_T=x, **TIGHT)
     np.testing.assert_allclose(flow_sample(flow, theta, (2, 2), x_T=x, **TIGHT), expected, atol=1e-8)
 
@@ -308,7 +326,8 @@ def test_errors():
         flow_sample(flow, None, (2, 2), x_T=np.zeros((2, 1)))
     with pytest.raises(ValueError, match=r"shape must be a tuple"):
         flow_sample(flow, None, [2, 2], np.random.default_rng(0))
-    for call in (lambda **o: flow_sample(flow, None, (2, 2), x_T=x, **o), lambda **o: flow_log_prob(flow, None, x, **o)):
+    for call in (lambda **o: flow_sample(flow, None, (2, 2), x_T=x, **o),
+                 lambda **o: flow_log_prob(flow, None, x, **o)):
         with pytest.raises(ValueError, match="method"):
             call(method="rk5")
         with pytest.raises(SolverError):

@@ -90,7 +90,8 @@ def law_of_the_chain(T):
 
 
 def test_the_exact_gaussian_denoiser_gives_back_mean_and_covariance():
-    """The covariance with an error that halves when the steps do: p has q's variance, which is right only for small steps."""
+    """The covariance with an error that halves when the steps do: p has q's variance,
+    which is right only for small steps."""
     laws = [law_of_the_chain(T)[1:] for T in (100, 200, 400)]
     for mean, _ in laws:
         np.testing.assert_allclose(mean, MEAN, atol=0.01)

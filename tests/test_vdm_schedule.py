@@ -53,7 +53,8 @@ def test_from_alphas(alphas):
 @pytest.mark.parametrize("ends", [(), (1e-12, 0.5), (0.3, 0.3), (1e-4, 0.02)])
 def test_linear_beta(T, ends):
     first, last = (Decimal(b) for b in (ends or (1e-4, 0.02)))
-    assert_tables(Schedule.linear_beta(T, *ends), [1 - (first + (last - first) * (t - 1) / (T - 1)) for t in range(1, T + 1)])
+    assert_tables(Schedule.linear_beta(T, *ends),
+                  [1 - (first + (last - first) * (t - 1) / (T - 1)) for t in range(1, T + 1)])
 
 
 @given(st.integers(2, 40), st.floats(0, 0.1, allow_subnormal=False), st.floats(0.9, 0.999, allow_subnormal=False))
@@ -111,7 +112,8 @@ def test_own_gamma_is_copied():
     gamma = np.array([-1.0, 0.0, 2.0])
     schedule = Schedule(gamma)
     gamma[:] = 0
-    assert schedule.gamma.tolist() == [-np.inf, -1, 0, 2] and Schedule([-1, 0, 2]).gamma.tolist() == schedule.gamma.tolist()
+    assert schedule.gamma.tolist() == [-np.inf, -1, 0, 2]
+    assert Schedule([-1, 0, 2]).gamma.tolist() == schedule.gamma.tolist()
     assert repr(schedule) == "Schedule(T=3, gamma_1=-1, gamma_T=2)"
 
 

@@ -60,7 +60,8 @@ def gaussian_nodes(s2, n=4):
 
 @given(schedules())
 def test_each_way_gives_its_variance(case):
-    """step's variance is sigma_q², beta, the array's entry, or exp of the learned mixture of logs; its mean is always the posterior's."""
+    """step's variance is sigma_q², beta, the array's entry, or exp of the learned mixture of logs;
+    its mean is always the posterior's."""
     schedule, rng = case
     small, large = both_variances(schedule)
     array, raw = rng.uniform(0.1, 3, schedule.T + 1), rng.standard_normal(schedule.T - 1)
@@ -90,7 +91,8 @@ def test_log_variances_by_definition(case):
 
 
 def test_log_variances_of_tiny_steps():
-    """Steps of 1e-9 in gamma: 1 - alpha_t = (1 - abar_t) 1e-9 to first order, which 1 - abar_t/abar_{t-1} would lose."""
+    """Steps of 1e-9 in gamma: 1 - alpha_t = (1 - abar_t) 1e-9 to first order,
+    which 1 - abar_t/abar_{t-1} would lose."""
     small, large = log_variances(Schedule([-1.0, -1.0 + 1e-9, -1.0 + 2e-9]))
     step = np.diff([-1.0, -1.0 + 1e-9, -1.0 + 2e-9])
     np.testing.assert_allclose(np.exp(large), expit(-1.0) * step, rtol=1e-8)
@@ -99,7 +101,8 @@ def test_log_variances_of_tiny_steps():
 
 @given(schedules())
 def test_the_general_kl_with_qs_variance_is_the_short_one(case):
-    """variance given as sigma_q² itself, or learned with v at 0: the numbers of the default path. With v at 1: those of "large"."""
+    """variance given as sigma_q² itself, or learned with v at 0: the numbers of the default path.
+    With v at 1: those of "large"."""
     schedule, rng = case
     x_0, eps = rng.standard_normal((3, 2, 2)), rng.standard_normal((schedule.T, 3, 2, 2))
     kl = {name: VDM(bent, schedule, GaussianDecoder(0.1), v).kl_per_t(None, x_0, eps=eps) for name, v in
@@ -225,7 +228,8 @@ def test_optimal_variance_is_that_of_x_before_given_x_now(case, s2):
 @given(schedules(6), st.floats(0.1, 5, allow_subnormal=False))
 def test_any_other_variance_raises_the_mean_kl(case, s2):
     schedule, _ = case
-    exact, best = GaussianDenoiser([0.0], [[s2]], schedule), optimal_variance(schedule, posterior_variance(schedule, s2))
+    exact = GaussianDenoiser([0.0], [[s2]], schedule)
+    best = optimal_variance(schedule, posterior_variance(schedule, s2))
     x_0, eps, w = gaussian_nodes(s2)
     eps = np.broadcast_to(eps, (schedule.T, *eps.shape))
 
@@ -243,15 +247,18 @@ def test_any_other_variance_raises_the_mean_kl(case, s2):
 
 
 def sample_variance(vdm, var_T):
-    """Of x_0 by ancestral sampling from x_T ~ N(0, var_T): x_0 is linear in (x_T, eps), so the squares of its coefficients add up."""
+    """Of x_0 by ancestral sampling from x_T ~ N(0, var_T): x_0 is linear in (x_T, eps),
+    so the squares of its coefficients add up."""
     T = vdm.schedule.T
     unit = np.eye(T + 1)[:, :, None]  # one example for each of x_T, eps[0], ..., eps[T-1]
-    return np.sum(vdm.sample(None, (T + 1, 1), x_T=np.sqrt(var_T) * unit[:, 0], eps=np.moveaxis(unit[:, 1:], 1, 0)) ** 2)
+    return np.sum(vdm.sample(None, (T + 1, 1),
+                             x_T=np.sqrt(var_T) * unit[:, 0], eps=np.moveaxis(unit[:, 1:], 1, 0)) ** 2)
 
 
 @given(schedules(), st.floats(0.1, 5, allow_subnormal=False))
 def test_ancestral_sampling_with_the_optimal_variance_gives_the_data_back(case, s2):
-    """Gaussian data from its own x_T: exactly its variance. With sigma_q² too little; with beta too little for s² > 1, too much below."""
+    """Gaussian data from its own x_T: exactly its variance.
+    With sigma_q² too little; with beta too little for s² > 1, too much below."""
     schedule, _ = case
     exact, var_T = GaussianDenoiser([0.0], [[s2]], schedule), 1 + schedule.alpha_bar[-1] * (s2 - 1)
 
@@ -277,10 +284,11 @@ def test_how_much_variance_the_small_one_loses():
 SCHEDULE = Schedule.linear_gamma(4, -3, 3)
 
 
-@pytest.mark.parametrize("variance", [np.ones(4), np.ones(6), np.ones((5, 1)), 1.0, [1, 1, 0, 1, 1], [1, 1, 1, 1, -1], [1, 1, np.inf, 1, 1],
-                                      [1, 1, 1, np.nan, 1], None])
+@pytest.mark.parametrize("variance", [np.ones(4), np.ones(6), np.ones((5, 1)), 1.0, [1, 1, 0, 1, 1], [1, 1, 1, 1, -1],
+                                      [1, 1, np.inf, 1, 1], [1, 1, 1, np.nan, 1], None])
 def test_errors_of_an_array(variance):
-    with pytest.raises(ValueError, match="VDM: variance must hold 5 numbers indexed by t, positive and finite from t = 2 on"):
+    with pytest.raises(ValueError,
+                       match="VDM: variance must hold 5 numbers indexed by t, positive and finite from t = 2 on"):
         VDM(bent, SCHEDULE, GaussianDecoder(0.1), variance)
 
 
@@ -294,7 +302,8 @@ def test_the_array_is_copied_and_its_first_two_entries_are_not_used():
 
 
 def test_errors_of_names_and_of_learned_variances():
-    with pytest.raises(ValueError, match="unknown variance 'medium'; known are small, large, an array .* LearnedVariance"):
+    with pytest.raises(ValueError,
+                       match="unknown variance 'medium'; known are small, large, an array .* LearnedVariance"):
         VDM(bent, SCHEDULE, GaussianDecoder(0.1), "medium")
     for schedule in (SCHEDULE, LearnedSchedule(4)):
         with pytest.raises(ValueError, match="the learned variance is for T = 5, the schedule has T = 4"):
@@ -303,7 +312,8 @@ def test_errors_of_names_and_of_learned_variances():
     for wrong in ({"raw": np.zeros(4)}, {"raw": np.zeros((3, 1))}, {"v": np.zeros(3)}, None, np.zeros(3)):
         with pytest.raises(ValueError, match=r"LearnedVariance: expected parameters \{'raw': \(3,\)\}, got"):
             vdm.elbo({"denoiser": None, "variance": wrong}, np.ones((2, 1)), np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"a learned variance theta must be a dict with the keys \['denoiser', 'variance'\], got NoneType"):
+    with pytest.raises(ValueError, match=r"a learned variance theta must be a dict with the keys "
+                                         r"\['denoiser', 'variance'\], got NoneType"):
         vdm.elbo(None, np.ones((2, 1)), np.random.default_rng(0))
 
 

@@ -2,15 +2,17 @@
 
     python tests/benchmarks/ode.py [--rounds 15]
 
-step        one dopri5 step (rtol = atol = 1e-8, z' = -z cos t on [0, 10]) at n = 2 and n = 100, beside solve_ivp's RK45, which takes
-            the same steps
-gradient    forward and backsolve gradient by z0 and theta of an MLP field (batch 20, 2-50-2, tanh, float64, rtol 1e-6, atol 1e-8,
-            T = 5), beside torchdiffeq.odeint_adjoint and compiled diffrax BacksolveAdjoint; once with the field's own backward
-            pass (MLPField), once through the engine's vjp (a plain function)
-memory      peak of solve(dense=False) and of backsolve(trajectory=False), by tracemalloc, at 50 and at 1000 fixed steps
+step        one dopri5 step (rtol = atol = 1e-8, z' = -z cos t on [0, 10]) at n = 2 and n = 100,
+            beside solve_ivp's RK45, which takes the same steps
+gradient    forward and backsolve gradient by z0 and theta of an MLP field (batch 20, 2-50-2, tanh,
+            float64, rtol 1e-6, atol 1e-8, T = 5), beside torchdiffeq.odeint_adjoint and compiled
+            diffrax BacksolveAdjoint; once with the field's own backward pass (MLPField), once
+            through the engine's vjp (a plain function)
+memory      peak of solve(dense=False) and of backsolve(trajectory=False), by tracemalloc, at 50
+            and at 1000 fixed steps
 
-The contestants take turns, a round each; printed are the medians of the times and of the ratios round by round. Peers that are not
-installed are left out.
+The contestants take turns, a round each; printed are the medians of the times and of the ratios
+round by round. Peers that are not installed are left out.
 """
 import argparse
 import statistics
@@ -44,7 +46,9 @@ def report(times, ours, per=1):
     for name, seconds in times.items():
         ratio = ""
         if name not in ours:
-            ratio = "   " + ", ".join(f"{us} {statistics.median(a / b for a, b in zip(times[us], seconds)):.2f}x" for us in ours)
+            medians = {us: statistics.median(a / b for a, b in zip(times[us], seconds))
+                       for us in ours}
+            ratio = "   " + ", ".join(f"{us} {median:.2f}x" for us, median in medians.items())
         print(f"  {name:<24}{statistics.median(seconds) / per * 1e6:>10.1f} us{ratio}")
 
 
@@ -57,10 +61,14 @@ def step(n_rounds, n):
     taken = solve(field, y0, [0, 10], **options).stats
     steps = taken.accepted + taken.rejected
     print(f"one of {steps} dopri5 steps, n = {n}")
+
+    def scipy_solve(**more):
+        return solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, **options, **more)
+
     report(rounds({"refvdm": lambda: solve(field, y0, [0, 10], dense=False, **options),
                    "refvdm, dense": lambda: solve(field, y0, [0, 10], **options),
-                   "scipy": lambda: solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, **options),
-                   "scipy, dense": lambda: solve_ivp(lambda t, y: -y * np.cos(t), (0, 10), y0, dense_output=True, **options)},
+                   "scipy": scipy_solve,
+                   "scipy, dense": lambda: scipy_solve(dense_output=True)},
                   n_rounds, 5), ("refvdm", "refvdm, dense"), steps)
 
 
@@ -72,12 +80,13 @@ def problem():
 
 def torch_gradient(theta, z0):
     import torch
+    from torch import nn
     from torchdiffeq import odeint_adjoint
 
-    class Field(torch.nn.Module):
+    class Field(nn.Module):
         def __init__(self):
             super().__init__()
-            self.net = torch.nn.Sequential(torch.nn.Linear(2, 50), torch.nn.Tanh(), torch.nn.Linear(50, 2)).double()
+            self.net = nn.Sequential(nn.Linear(2, 50), nn.Tanh(), nn.Linear(50, 2)).double()
             with torch.no_grad():
                 for layer, i in ((self.net[0], 1), (self.net[2], 2)):
                     layer.weight.copy_(torch.tensor(theta[f"W{i}"].T))
@@ -86,7 +95,8 @@ def torch_gradient(theta, z0):
         def forward(self, t, z):
             return self.net(z)
 
-    field, start, ts = Field(), torch.tensor(z0, requires_grad=True), torch.tensor([0.0, T], dtype=torch.float64)
+    field, start = Field(), torch.tensor(z0, requires_grad=True)
+    ts = torch.tensor([0.0, T], dtype=torch.float64)
 
     def gradient():
         field.zero_grad()
@@ -105,8 +115,10 @@ def diffrax_gradient(theta, z0):
     term = diffrax.ODETerm(lambda t, z, p: jnp.tanh(z @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"])
 
     def loss(z0, p):
-        return diffrax.diffeqsolve(term, diffrax.Dopri5(), 0.0, T, None, z0, p, adjoint=diffrax.BacksolveAdjoint(),
-                                   stepsize_controller=diffrax.PIDController(RTOL, ATOL), max_steps=None).ys[-1].sum()
+        solution = diffrax.diffeqsolve(term, diffrax.Dopri5(), 0.0, T, None, z0, p, max_steps=None,
+                                       adjoint=diffrax.BacksolveAdjoint(),
+                                       stepsize_controller=diffrax.PIDController(RTOL, ATOL))
+        return solution.ys[-1].sum()
 
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
     p = {name: jnp.asarray(array) for name, array in theta.items()}
@@ -126,7 +138,8 @@ def gradient(n_rounds):
     field, theta, z0 = problem()
     zs_bar = np.stack([np.zeros_like(z0), np.ones_like(z0)])
     contestants = {"refvdm, own vjp": our_gradient(field, theta, z0, zs_bar),
-                   "refvdm, engine's vjp": our_gradient(lambda z, t, theta: field(z, t, theta), theta, z0, zs_bar)}
+                   "refvdm, engine's vjp": our_gradient(lambda z, t, theta: field(z, t, theta),
+                                                        theta, z0, zs_bar)}
     for name, make in (("torchdiffeq", torch_gradient), ("diffrax, compiled", diffrax_gradient)):
         try:
             contestants[name] = make(theta, z0)
@@ -154,16 +167,23 @@ def memory():
     def forward(steps):
         return solve(field, z0, [0.0, 1.0], theta, method="rk4", step=1 / steps, dense=False)
 
+    def backsolve(steps):
+        return adjoint(field, forward(steps), zs_bar, trajectory=False)
+
+    def through_odeint(steps):
+        return odeint(field, z0, [0.0, 1.0], theta, method="rk4", step=1 / steps)
+
     print("peak memory, 2-50-2, batch 20, rk4")
-    for name, run in (("solve(dense=False)", lambda steps: forward(steps)),
-                      ("backsolve(trajectory=False)", lambda steps: adjoint(field, forward(steps), zs_bar, trajectory=False)),
-                      ("odeint(gradient='backsolve')", lambda steps: odeint(field, z0, [0.0, 1.0], theta, method="rk4", step=1 / steps))):
+    for name, run in (("solve(dense=False)", forward), ("backsolve(trajectory=False)", backsolve),
+                      ("odeint(gradient='backsolve')", through_odeint)):
         few, many = peak(run, 50), peak(run, 1000)
-        print(f"  {name:<30}{few / 1024:>8.1f} KiB at 50 steps{many / 1024:>8.1f} KiB at 1000: {many / few:.2f}x")
+        print(f"  {name:<30}{few / 1024:>8.1f} KiB at 50 steps{many / 1024:>8.1f} KiB at 1000: "
+              f"{many / few:.2f}x")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     n_rounds = parser.parse_args().rounds
     warnings.simplefilter("ignore")

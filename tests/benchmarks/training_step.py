@@ -2,10 +2,12 @@
 
     python tests/benchmarks/training_step.py [--rounds 30]
 
-The step: draw t and noise, the one-t estimate of 13.24 (reconstruction, prior, KL_t; both evaluations of the network as one batch),
-its gradient, Adam. float32, D = 64, T = 1000, linear gamma, an MLP with three hidden silu layers and 8 features of gamma, Gaussian
-decoder. The three take turns, a round each; printed is the median time of each round's steps and the median of the ratios round by
-round, so that a change of the machine's speed meets all three. Each library draws its own noise with its own generator.
+The step: draw t and noise, the one-t estimate of 13.24 (reconstruction, prior, KL_t; both
+evaluations of the network as one batch), its gradient, Adam. float32, D = 64, T = 1000, linear
+gamma, an MLP with three hidden silu layers and 8 features of gamma, Gaussian decoder. The three
+take turns, a round each; printed is the median time of each round's steps and the median of the
+ratios round by round, so that a change of the machine's speed meets all three. Each library draws
+its own noise with its own generator.
 """
 import argparse
 import itertools
@@ -31,13 +33,17 @@ def refvdm_step(hidden, batch, x_0, times="uniform"):
     rng, opt = np.random.default_rng(0), Adam(RATE)
     theta = denoiser.init(rng)
     state = opt.init(theta)
-    gradient = value_and_grad(lambda theta: -np.mean(vdm.elbo_estimate(theta, x_0, rng, times=times).total))
+
+    def loss(theta):
+        return -np.mean(vdm.elbo_estimate(theta, x_0, rng, times=times).total)
+
+    gradient = value_and_grad(loss)
 
     def step():
         nonlocal theta, state
-        loss, grads = gradient(theta)
+        value, grads = gradient(theta)
         theta, state = opt.update(theta, grads, state)
-        return float(loss)
+        return float(value)
 
     return step
 
@@ -46,8 +52,8 @@ def torch_step(hidden, batch, x_0):
     import torch
     from torch import nn
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(D + 8, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
-                        nn.Linear(hidden, D))
+    net = nn.Sequential(nn.Linear(D + 8, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(),
+                        nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, D))
     nn.init.zeros_(net[-1].weight)
     opt = torch.optim.Adam(net.parameters(), RATE)
     gamma = torch.linspace(GAMMA_1, GAMMA_T, T, dtype=torch.float64).float()
@@ -59,11 +65,13 @@ def torch_step(hidden, batch, x_0):
         g_t, g_s = gamma[t - 1], gamma[t - 2]
         g = torch.cat([gamma[:1].expand(batch), g_t])
         eps = torch.randn(2 * batch, D)
-        x = torch.sigmoid(-g).sqrt()[:, None] * torch.cat([x_0, x_0]) + torch.sigmoid(g).sqrt()[:, None] * eps
+        twice = torch.cat([x_0, x_0])
+        x = torch.sigmoid(-g).sqrt()[:, None] * twice + torch.sigmoid(g).sqrt()[:, None] * eps
         angle = g[:, None] * frequencies
         v = net(torch.cat([x, angle.sin(), angle.cos()], 1))
         hat = torch.sigmoid(-g).sqrt()[:, None] * x - torch.sigmoid(g).sqrt()[:, None] * v
-        reconstruction = -0.5 * (math.log(2 * math.pi * VARIANCE) + (x_0 - hat[:batch]) ** 2 / VARIANCE).sum(1)
+        square = (x_0 - hat[:batch]) ** 2
+        reconstruction = -0.5 * (math.log(2 * math.pi * VARIANCE) + square / VARIANCE).sum(1)
         kl = 0.5 * torch.exp(-g_t) * torch.expm1(g_t - g_s) * ((x_0 - hat[batch:]) ** 2).sum(1)
         prior = 0.5 * (abar_T * x_0**2 - abar_T - torch.log1p(-abar_T)).sum(1)
         loss = (prior + (T - 1) * kl - reconstruction).mean()
@@ -82,7 +90,8 @@ def jax_step(hidden, batch, x_0):
     opt = optax.adam(RATE)
     rng = np.random.default_rng(0)
     sizes = (D + 8, hidden, hidden, hidden, D)
-    theta = [(jnp.asarray(rng.standard_normal((a, b)) / np.sqrt(a), jnp.float32) * (i < 3), jnp.zeros(b, jnp.float32))
+    theta = [(jnp.asarray(rng.standard_normal((a, b)) / np.sqrt(a), jnp.float32) * (i < 3),
+              jnp.zeros(b, jnp.float32))
              for i, (a, b) in enumerate(itertools.pairwise(sizes))]
     state = opt.init(theta)
     gamma = jnp.asarray(np.linspace(GAMMA_1, GAMMA_T, T), jnp.float32)
@@ -103,7 +112,8 @@ def jax_step(hidden, batch, x_0):
             h = h @ W + b
             h = jax.nn.silu(h) if i < 3 else h
         hat = a * x - s * h
-        reconstruction = -0.5 * (math.log(2 * math.pi * VARIANCE) + (x_0 - hat[:batch]) ** 2 / VARIANCE).sum(1)
+        square = (x_0 - hat[:batch]) ** 2
+        reconstruction = -0.5 * (math.log(2 * math.pi * VARIANCE) + square / VARIANCE).sum(1)
         kl = 0.5 * jnp.exp(-g_t) * jnp.expm1(g_t - g_s) * ((x_0 - hat[batch:]) ** 2).sum(1)
         prior = 0.5 * (abar_T * x_0**2 - abar_T - jnp.log1p(-abar_T)).sum(1)
         return (prior + (T - 1) * kl - reconstruction).mean()
@@ -125,13 +135,15 @@ def jax_step(hidden, batch, x_0):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30, help="how often the libraries take turns")
     rounds = parser.parse_args().rounds
     for hidden, batch in ((64, 64), (256, 128)):
         x_0 = np.random.default_rng(1).standard_normal((batch, D), dtype=np.float32)
         steps, missing = {}, []
-        for name, make in (("refvdm", refvdm_step), ("PyTorch eager", torch_step), ("JAX jit", jax_step)):
+        makers = {"refvdm": refvdm_step, "PyTorch eager": torch_step, "JAX jit": jax_step}
+        for name, make in makers.items():
             try:
                 steps[name] = make(hidden, batch, x_0)
             except ImportError:
@@ -146,7 +158,8 @@ def main():
                 if r:  # the first round warms up
                     times[name].append((time.perf_counter() - began) / count)
         ours = times["refvdm"]
-        print(f"H = {hidden}, batch {batch}: refvdm {statistics.median(ours) * 1e6:.0f} us a step", end="")
+        microseconds = statistics.median(ours) * 1e6
+        print(f"H = {hidden}, batch {batch}: refvdm {microseconds:.0f} us a step", end="")
         for name in list(steps)[1:]:
             ratio = statistics.median(a / b for a, b in zip(ours, times[name], strict=True))
             print(f"; {ratio:.2f}x the time of {name}", end="")
