@@ -1,11 +1,12 @@
-"""One training step of a VDM, here and in PyTorch (eager) and JAX (jit), side by side in one run.
+"""One training step of a VDM: here, by hand in NumPy, in PyTorch (eager) and in JAX (jit), in one run.
 
     python tests/benchmarks/training_step.py [--rounds 30]
 
 The step: draw t and noise, the one-t estimate of 13.24 (reconstruction, prior, KL_t; both
 evaluations of the network as one batch), its gradient, Adam. float32, D = 64, T = 1000, linear
-gamma, an MLP with three hidden silu layers and 8 features of gamma, Gaussian decoder. The three
-take turns, a round each; printed is the median time of each round's steps and the median of the
+gamma, an MLP with three hidden silu layers and 8 features of gamma, Gaussian decoder. "By hand" is
+the floor for NumPy: the same formulas without recording, the backward pass written out, in place
+where it can be. They take turns, a round each; printed is the median time of each round's steps and the median of the
 ratios round by round, so that a change of the machine's speed meets all three. Each library draws
 its own noise with its own generator.
 """
@@ -48,6 +49,100 @@ def refvdm_step(hidden, batch, x_0, times="uniform"):
     return step
 
 
+def by_hand_step(hidden, batch, x_0):
+    rng = np.random.default_rng(0)
+    sizes = (D + 8, hidden, hidden, hidden, D)
+    n_W = [a * b for a, b in itertools.pairwise(sizes)]
+    flat = np.zeros(sum(n_W) + sum(sizes[1:]), np.float32)
+    flat_bar, m, v, scratch = (np.zeros_like(flat) for _ in range(4))
+
+    def layers(flat):
+        parts, start = [], 0
+        for a, b in itertools.pairwise(sizes):
+            W, start = flat[start : start + a * b].reshape(a, b), start + a * b
+            parts.append((W, flat[start : start + b]))
+            start += b
+        return parts
+
+    theta, theta_bar, n = layers(flat), layers(flat_bar), 0
+    for W, _ in theta[:3]:
+        W[:] = rng.standard_normal(W.shape) / np.sqrt(len(W))
+    gamma = np.linspace(GAMMA_1, GAMMA_T, T)
+    signal = np.sqrt(1 / (1 + np.exp(gamma))).astype(np.float32)[:, None]
+    width = np.sqrt(1 / (1 + np.exp(-gamma))).astype(np.float32)[:, None]
+    drop = np.append(np.nan, np.exp(-gamma[1:]) * np.expm1(np.diff(gamma))).astype(np.float32)
+    angle = gamma[:, None] * FREQUENCIES
+    features = np.concatenate([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
+    abar_T = float(signal[-1, 0]) ** 2
+    inputs = np.empty((2 * batch, D + 8), np.float32)
+    x_0_both = np.concatenate([x_0, x_0])
+    t = np.zeros(2 * batch, int)
+
+    def step():
+        nonlocal n
+        t[batch:] = rng.integers(1, T, batch)
+        eps = rng.standard_normal((2 * batch, D), np.float32)
+        a, s = signal[t], width[t]
+        eps *= s
+        x = a * x_0_both
+        x += eps
+        inputs[:, :D], inputs[:, D:] = x, features[t]
+        h, saved = inputs, []
+        for i, (W, b) in enumerate(theta):
+            z = h @ W
+            z += b
+            if i < 3:
+                q = np.exp(-z)
+                q += 1
+                np.reciprocal(q, out=q)
+                z *= q
+                saved.append((h, q, z))
+            else:
+                saved.append((h, None, z))
+            h = z
+        error = a * x  # x_0 hat - x_0
+        error -= s * h
+        error -= x_0_both
+        squares = np.einsum("ij,ij->i", error, error)
+        weight = drop[t]
+        weight *= (T - 1) / 2
+        weight[:batch] = 0.5 / VARIANCE
+        prior = 0.5 * (abar_T * np.vdot(x_0, x_0) / batch - D * (abar_T + math.log1p(-abar_T)))
+        loss = squares @ weight / batch + D / 2 * math.log(2 * math.pi * VARIANCE) + prior
+        weight *= -2 / batch
+        error *= s
+        error *= weight[:, None]
+        bar = error
+        for i in (3, 2, 1, 0):
+            h, q, z = saved[i]
+            if q is not None:  # silu' = q + y (1 - q)
+                d = 1 - q
+                d *= z
+                d += q
+                bar *= d
+            np.matmul(h.T, bar, out=theta_bar[i][0])
+            np.add.reduce(bar, axis=0, out=theta_bar[i][1])
+            if i:
+                bar = bar @ theta[i][0].T
+        n += 1
+        np.multiply(flat_bar, 0.1, out=scratch)
+        np.multiply(m, 0.9, out=m)
+        np.add(m, scratch, out=m)
+        np.multiply(flat_bar, flat_bar, out=flat_bar)
+        np.multiply(flat_bar, 1e-3, out=flat_bar)
+        np.multiply(v, 0.999, out=v)
+        np.add(v, flat_bar, out=v)
+        np.divide(v, 1 - 0.999**n, out=scratch)
+        np.sqrt(scratch, out=scratch)
+        np.add(scratch, 1e-8, out=scratch)
+        np.divide(m, scratch, out=scratch)
+        np.multiply(scratch, RATE / (1 - 0.9**n), out=scratch)
+        np.subtract(flat, scratch, out=flat)
+        return float(loss)
+
+    return step
+
+
 def torch_step(hidden, batch, x_0):
     import torch
     from torch import nn
@@ -78,7 +173,7 @@ def torch_step(hidden, batch, x_0):
         opt.zero_grad()
         loss.backward()
         opt.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
@@ -142,7 +237,8 @@ def main():
     for hidden, batch in ((64, 64), (256, 128)):
         x_0 = np.random.default_rng(1).standard_normal((batch, D), dtype=np.float32)
         steps, missing = {}, []
-        makers = {"refvdm": refvdm_step, "PyTorch eager": torch_step, "JAX jit": jax_step}
+        makers = {"refvdm": refvdm_step, "NumPy by hand": by_hand_step, "PyTorch eager": torch_step,
+                  "JAX jit": jax_step}
         for name, make in makers.items():
             try:
                 steps[name] = make(hidden, batch, x_0)
