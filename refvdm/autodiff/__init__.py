@@ -9,7 +9,8 @@ import numpy as _np
 from . import rules as _rules  # noqa: F401  (registers the primitives)
 from .check import check_vjp
 from .rules import linear, log_softmax, logsumexp, solve_triangular
-from .tensor import Tensor, defvjp
+from .rule import defvjp
+from .tensor import Array, Tensor
 from .tree import ravel, tree_leaves, tree_map
 from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp
 
@@ -19,6 +20,7 @@ from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp
 _np.empty(31 << 20, _np.uint8)
 
 __all__ = [
+           "Array",
            "Tensor",
            "check_vjp",
            "defvjp",

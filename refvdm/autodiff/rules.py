@@ -21,7 +21,8 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
-from .tensor import _getitem, defvjp
+from .rule import defvjp
+from .tensor import _getitem
 
 # ---------------------------------------------------------------- arithmetic
 

@@ -6,7 +6,7 @@ every function here carries along untouched.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,28 @@ def leaves(tree: Tree) -> list:
     elif not isinstance(tree, (list, tuple)):
         return [tree]
     return [leaf for child in tree for leaf in leaves(child)]
+
+
+def filled(tree: Tree, flat: Iterable) -> Tree:
+    """The tree with the leaves of `flat` in the place of its own, in new containers."""
+    return _filled(tree, iter(flat))
+
+
+def _filled(tree: Tree, flat: Iterator) -> Tree:
+    if isinstance(tree, dict):
+        return {key: _filled(child, flat) for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        children = [_filled(child, flat) for child in tree]
+        # a NamedTuple takes its fields one by one
+        return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
+    return next(flat)
+
+
+def matched(tree: Tree, other: Tree) -> list:
+    """What stands in `other` in the places of the leaves of `tree`. ValueError as tree_map."""
+    found: list = []
+    tree_map(lambda _, there: found.append(there), tree, other)
+    return found
 
 
 def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:

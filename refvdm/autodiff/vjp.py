@@ -1,7 +1,8 @@
-"""Gradients: run a function on Tensors, then walk its nodes by falling creation index.
+"""Gradients: run a function on Tensors, then read its tape from the end.
 
-What this leaves out: higher derivatives and forward mode (a Tensor as a primal, or a Tensor of an outer recording, is a
-TypeError, never a lost gradient), complex numbers, in-place changes, and every function outside the set of rules.py.
+What this leaves out: higher derivatives and forward mode (a Tensor as a primal, or a Tensor of an
+outer recording, is a TypeError, never a lost gradient), complex numbers, in-place changes, and
+every function outside the set of rules.py.
 """
 from __future__ import annotations
 
@@ -10,64 +11,75 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Recording, Tensor, _name
-from .tree import Tree, is_float, leaves, tree_map
+from . import refuse
+from .tensor import Recording, Rule, Tensor
+from .tree import Tree, filled, is_float, leaves, matched, tree_map
 
 
 def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
-    """value, pullback: f(*primals), and the map from a cotangent of the value to those of the primals.
+    """value, pullback: f(*primals), and the map from a cotangent of the value to the primals'.
 
-    Primals are trees of float arrays, any shapes; Python floats count as 0-d arrays. Their integer, bool and None leaves
-    are constants: passed on unrecorded, cotangent None. `pullback(cotangent)` takes a tree like the value and returns a
-    tuple with one tree for each primal, arrays of the primals' shapes and dtypes. It may be called again with equal bits, and
-    what it returns shares no memory with anything.
+    Primals are trees of float arrays, any shapes; Python floats count as 0-d arrays. Their integer,
+    bool and None leaves are constants: passed on unrecorded, cotangent None. `pullback(cotangent)`
+    takes a tree like the value and returns a tuple with one tree for each primal, arrays of the
+    primals' shapes and dtypes. It may be called again with equal bits, and what it returns shares
+    no memory with anything.
 
-    TypeError for a primal without a float leaf, a Tensor as a primal, and whatever f does that would lose a gradient.
+    TypeError for a primal without a float leaf, a Tensor as a primal, and whatever f does that
+    would lose a gradient.
     """
     recording = Recording()
-    inputs = [_lift(primal, recording, i) for i, primal in enumerate(primals)]
+    inputs = [_recorded(i, primal, recording) for i, primal in enumerate(primals)]
+    # f may change the containers that it is given, the caller those that went in and came out
+    kept = [filled(primal, flat) for primal, flat in zip(primals, inputs)]
     try:
-        # containers go in and come out as copies: f may change the dicts and lists that it is given, or those that it returned
-        output = _same(f(*map(_same, inputs)))
+        output = f(*(filled(primal, flat) for primal, flat in zip(primals, inputs)))
     finally:
-        recording.open = False
-    order = _reachable(output, recording)
+        tape, recording.tape = recording.tape, None
+    outputs = leaves(output)
+    if any(type(leaf) is Tensor and leaf.recording is not recording for leaf in outputs):
+        raise refuse.outer_tensor()
+    like_output = filled(output, outputs)
 
     def pullback(cotangent: Tree) -> tuple:
-        cotangents = _Cotangents()
-        tree_map(lambda out, y_bar: _seed(out, y_bar, cotangents), output, cotangent)
-        for node in order:
-            if (y_bar := cotangents.pop(node)) is not None:
-                _pull(node, y_bar, cotangents)
-        return tuple(tree_map(lambda leaf: cotangents.take(leaf), primal) for primal in inputs)
+        bars = Cotangents(len(tape))
+        for y, y_bar in zip(outputs, matched(like_output, cotangent)):
+            _seed(y, y_bar, bars)
+        for index in range(len(tape) - 1, -1, -1):
+            if tape[index] is not None and (y_bar := bars.pop(index)) is not None:
+                _pull(tape[index], y_bar, bars)
+        return tuple(filled(primal, [bars.of_input(x) for x in flat])
+                     for primal, flat in zip(kept, inputs))
 
-    return tree_map(_detach, output), pullback
+    return filled(output, [_detached(y) for y in outputs]), pullback
 
 
 def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Callable[..., tuple]:
-    """g with g(*args) = (f(*args), df/d args[argnum]); f returns a scalar, or (scalar, aux) with has_aux.
+    """g with g(*args) = (f(*args), df/d args[argnum]); f returns a scalar, or (scalar, aux) with
+    has_aux.
 
-    Only args[argnum] is recorded; the gradient is a tree like it. With has_aux the first part is (value, aux), aux as plain
-    arrays. ValueError when f does not return a scalar (shape ()); the errors of `vjp`.
+    Only args[argnum] is recorded; the gradient is a tree like it. With has_aux the first part is
+    (value, aux), aux as plain arrays. ValueError when f does not return a scalar (shape ()); the
+    errors of `vjp`.
     """
     _check_integer(argnum)
 
-    def g(*args, **kwargs):
+    def g(*args: Any, **kwargs: Any) -> tuple:
         _check_range(argnum, args)
         aux = None
 
-        def scalar(x):
+        def scalar(x: Tree) -> Any:
             nonlocal aux
-            y = f(*_filled(args, argnum, x), **kwargs)
+            y = f(*_with(args, argnum, x), **kwargs)
             if has_aux:
                 if not (isinstance(y, tuple) and len(y) == 2):
-                    raise TypeError(f"has_aux: the function must return (scalar, aux), got {_what(y)}")
+                    raise refuse.no_aux(y)
                 y, aux = y
-                _check_recording(aux, next(leaf.recording for leaf in leaves(x) if type(leaf) is Tensor))
-                aux = tree_map(_detach, aux)
+                if any(_is_outer(leaf) for leaf in leaves(aux)):
+                    raise refuse.outer_tensor()
+                aux = stop_gradient(aux)
             if not is_float(y) or np.shape(y) != ():
-                raise ValueError(f"a gradient needs a function with one float value of shape (), got {_what(y)}; "
-                                 f"sum it, or use vjp or jacobian")
+                raise refuse.not_a_scalar(y)
             return y
 
         y, pullback = vjp(scalar, args[argnum])
@@ -79,179 +91,165 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
 
 
 def grad(f: Callable, argnum: int = 0) -> Callable[..., Tree]:
-    """g with g(*args) = df/d args[argnum], a tree like args[argnum]; f returns a scalar. See value_and_grad."""
+    """g with g(*args) = df/d args[argnum], a tree like args[argnum]; f returns a scalar. See
+    value_and_grad."""
     both = value_and_grad(f, argnum)
     return lambda *args, **kwargs: both(*args, **kwargs)[1]
 
 
 def jacobian(f: Callable, argnum: int = 0) -> Callable[..., Tree]:
-    """g with g(*args) = the Jacobian of f by args[argnum]: every float leaf of shape s becomes an array f's shape + s.
+    """g with g(*args) = the Jacobian of f by args[argnum]: every float leaf of shape s becomes an
+    array f's shape + s.
 
     f returns one array. One pullback for each of its elements: for small outputs.
     """
     _check_integer(argnum)
 
-    def g(*args, **kwargs):
+    def g(*args: Any, **kwargs: Any) -> Tree:
         _check_range(argnum, args)
-        y, pullback = vjp(lambda x: f(*_filled(args, argnum, x), **kwargs), args[argnum])
+        y, pullback = vjp(lambda x: f(*_with(args, argnum, x), **kwargs), args[argnum])
         if not isinstance(y, np.ndarray) or y.dtype.kind != "f":
-            raise TypeError(f"jacobian: the function must return one float array, got {_what(y)}")
-        seeds = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
-        rows = [pullback(seed)[0] for seed in seeds]
-        if not rows:
-            return tree_map(lambda leaf: np.zeros(y.shape + np.shape(leaf), np.asarray(leaf).dtype) if is_float(leaf) else None, args[argnum])
-        return tree_map(lambda *leaf: None if leaf[0] is None else np.stack(leaf).reshape(y.shape + leaf[0].shape), *rows)
+            raise refuse.not_one_array(y)
+        units = np.eye(y.size, dtype=y.dtype).reshape(y.size, *y.shape)
+        rows = [leaves(pullback(unit)[0]) for unit in units]
+
+        def stacked(i: int, x: Any) -> Any:
+            if not is_float(x):
+                return None
+            column = [row[i] for row in rows] or np.zeros((0, *np.shape(x)), np.asarray(x).dtype)
+            return np.array(column).reshape(y.shape + np.shape(x))
+
+        return filled(args[argnum], [stacked(i, x) for i, x in enumerate(leaves(args[argnum]))])
 
     return g
 
 
 def stop_gradient(tree: Tree) -> Tree:
     """The same numbers as plain arrays (copies): constants for everything that follows."""
-    return tree_map(_detach, tree)
+    return tree_map(_detached, tree)
 
 
-# ---------------------------------------------------------------- the pieces
+# ---------------------------------------------------------------- the way back
 
 
-def _same(tree: Tree) -> Tree:
-    """The same leaves in new containers."""
-    return tree_map(lambda leaf: leaf, tree)
+class Cotangents:
+    """Sums of cotangents by place on the tape. The first is borrowed, the second allocates, from
+    the third on it is added in place."""
 
-
-def _lift(primal: Tree, recording: Recording, i: int) -> Tree:
-    """The primal with a Tensor, an input of the recording, for every float leaf."""
-    def lift(leaf):
-        if type(leaf) is Tensor:
-            raise TypeError("it holds a Tensor; only first derivatives are supported, so a gradient cannot be taken "
-                            "inside another one (use stop_gradient for a constant)")
-        return Tensor(np.array(leaf, order="C"), recording) if is_float(leaf) else leaf
-
-    try:
-        lifted = tree_map(lift, primal)
-    except TypeError as error:
-        raise TypeError(f"vjp: primal {i}: {error}") from None
-    if not any(type(leaf) is Tensor for leaf in leaves(lifted)):
-        raise TypeError(f"vjp: primal {i} has no float leaf to differentiate (cast integers with .astype(float))")
-    return lifted
-
-
-def _check_integer(argnum: Any) -> None:
-    if isinstance(argnum, bool) or not isinstance(argnum, int):
-        raise TypeError(f"argnum must be an integer, got {argnum!r}")
-
-
-def _filled(args: tuple, argnum: int, x: Any) -> list:
-    """args with x in the place of args[argnum]."""
-    filled = list(args)
-    filled[argnum] = x
-    return filled
-
-
-def _check_range(argnum: int, args: tuple) -> None:
-    if not -len(args) <= argnum < len(args):
-        raise ValueError(f"argnum = {argnum} but the function was called with {len(args)} positional arguments")
-
-
-def _check_recording(output: Tree, recording: Recording) -> None:
-    if any(type(leaf) is Tensor and leaf.recording is not recording for leaf in leaves(output)):
-        raise TypeError("the function returns a Tensor of an outer recording; only first derivatives are supported")
-
-
-def _detach(leaf: Any) -> Any:
-    if type(leaf) is Tensor:
-        return leaf.value.copy()
-    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
-
-
-def _reachable(output: Tree, recording: Recording) -> list[Tensor]:
-    """The operations that the output depends on, latest first: every node comes before its parents. Inputs are not among them."""
-    found: dict[int, Tensor] = {}
-    _check_recording(output, recording)
-    todo = [leaf for leaf in leaves(output) if type(leaf) is Tensor and leaf.parents]
-    while todo:
-        node = todo.pop()
-        if node.index not in found:
-            found[node.index] = node
-            todo += [parent for _, parent in node.parents if parent.parents]
-    return [found[index] for index in sorted(found, reverse=True)]
-
-
-class _Cotangents:
-    """Sums of cotangents by node. The first is borrowed, the second allocates, from the third on in place."""
-
-    def __init__(self):
-        self.sums: dict[int, np.ndarray] = {}
+    def __init__(self, n: int):
+        self.sums: list[np.ndarray | None] = [None] * n
         self.owned: set[int] = set()
 
-    def add(self, node: Tensor, x_bar: np.ndarray) -> None:
-        before = self.sums.get(node.index)
+    def add(self, index: int, x_bar: np.ndarray) -> None:
+        before = self.sums[index]
         if before is None:
-            self.sums[node.index] = x_bar
-        elif node.index in self.owned:
+            self.sums[index] = x_bar
+        elif index in self.owned:
             before += x_bar
         else:
-            self.sums[node.index] = np.asarray(before + x_bar)
-            self.owned.add(node.index)
+            self.sums[index] = np.asarray(before + x_bar)
+            self.owned.add(index)
 
-    def pop(self, node: Tensor) -> np.ndarray | None:
-        return self.sums.pop(node.index, None)
+    def pop(self, index: int) -> np.ndarray | None:
+        y_bar, self.sums[index] = self.sums[index], None
+        return y_bar
 
-    def take(self, leaf: Any) -> np.ndarray | None:
-        """The cotangent of an input, as an array of the caller's own; zeros when the output did not depend on it."""
-        if type(leaf) is not Tensor:
+    def of_input(self, x: Any) -> np.ndarray | None:
+        """An input's cotangent as an array of the caller's own; 0 where nothing depended on it."""
+        if type(x) is not Tensor:
             return None
-        x_bar = self.sums.get(leaf.index)
+        x_bar = self.sums[x.index]
         if x_bar is None:
-            return np.zeros(leaf.value.shape, leaf.value.dtype)  # untouched pages when it is large: zeros_like would write them
-        if leaf.index in self.owned:
-            return x_bar.astype(leaf.dtype, copy=False)  # a sum is of the machine's byte order
+            return np.zeros(x.shape, x.dtype)  # leaves large arrays untouched; zeros_like writes
+        if x.index in self.owned:
+            return x_bar.astype(x.dtype, copy=False)  # a sum is of the machine's byte order
         return np.array(x_bar, order="C")
 
 
-def _seed(out: Any, y_bar: Any, cotangents: _Cotangents) -> None:
-    if not (type(out) is Tensor or is_float(out)):
+def _seed(y: Any, y_bar: Any, bars: Cotangents) -> None:
+    if type(y) is not Tensor and not is_float(y):
         return  # an integer or None in the output: whatever stands in its place is ignored
-    if type(y_bar) is Tensor:
-        raise TypeError("pullback: the cotangent is a Tensor; only first derivatives are supported")
-    array = np.asarray(y_bar)
-    if isinstance(y_bar, (np.ma.MaskedArray, np.matrix)) or array.dtype.kind != "f" and type(y_bar) is not int:
-        raise TypeError(f"pullback: the cotangent must be real floats, got {_what(y_bar)}")
-    if array.shape != np.shape(out):
-        raise ValueError(f"pullback: the cotangent must have the value's shape {np.shape(out)}, got {array.shape}")
-    if type(out) is Tensor:
-        cotangents.add(out, array.astype(out.dtype, copy=False))
+    array = y_bar if type(y_bar) is np.ndarray else np.asarray(refuse.no_tensor(y_bar))
+    unfit = array.dtype.kind != "f" and type(y_bar) is not int
+    if unfit or isinstance(y_bar, refuse.EXTRAORDINARY) or array.shape != np.shape(y):
+        raise refuse.cotangent(y_bar, np.shape(y))
+    if type(y) is Tensor:
+        bars.add(y.index, array.astype(y.dtype, copy=False))
 
 
-def _pull(node: Tensor, y_bar: np.ndarray, cotangents: _Cotangents) -> None:
-    rule, y, args, kwargs = node.rule, node.answer, node.args, node.kwargs
+def _pull(node: tuple, y_bar: np.ndarray, bars: Cotangents) -> None:
+    """One step back: from the cotangent of a node's value to those of its arguments."""
+    rule, y, args, kwargs, parents = node
     s = y_bar if rule.shared is None else rule.shared(y_bar, y, *args, **kwargs)
-    for position, parent in node.parents:
-        if rule.each is not None:
-            x_bar = rule.each(position, s, y, *args, **kwargs)
-        else:
+    for position, x in parents:
+        if rule.each is None:
             x_bar = rule.pulls[position](s, y, *args, **kwargs)
-        x_bar = np.asarray(x_bar)
-        if x_bar.shape != parent.value.shape:
-            x_bar = unbroadcast(x_bar, parent.value.shape, rule)
-        if x_bar.dtype is not parent.value.dtype:
-            x_bar = x_bar.astype(parent.value.dtype)
-        cotangents.add(parent, x_bar)
+        else:
+            x_bar = rule.each(position, s, y, *args, **kwargs)
+        x_bar, value = np.asarray(x_bar), x.value
+        if x_bar.shape != value.shape:
+            x_bar = unbroadcast(x_bar, value.shape, rule)
+        if x_bar.dtype is not value.dtype:
+            x_bar = x_bar.astype(value.dtype)
+        bars.add(x.index, x_bar)
 
 
-def unbroadcast(x_bar: np.ndarray, shape: tuple, rule: Any = None) -> np.ndarray:
-    """The transpose of broadcasting: sum over the axes along which `shape` was repeated to give x_bar's shape.
+def unbroadcast(x_bar: np.ndarray, shape: tuple, rule: Rule | None = None) -> np.ndarray:
+    """The transpose of broadcasting: sum over the axes along which `shape` was repeated to give
+    x_bar's shape.
 
     ValueError when x_bar's shape is no broadcast of `shape`: the rule is wrong.
     """
     lead = x_bar.ndim - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, x_bar.shape[lead:])):
-        where = f"the rule of {_name(rule.forward)}" if rule else "unbroadcast"
-        raise ValueError(f"{where}: expected a cotangent of shape {shape} or a broadcast of it, got {x_bar.shape}")
+        raise refuse.no_broadcast(x_bar.shape, shape, rule)
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1)
-    return np.asarray(np.sum(x_bar, axis=axes)).reshape(shape)
+    return np.add.reduce(x_bar, axis=axes).reshape(shape)
 
 
-def _what(y: Any) -> str:
-    if hasattr(y, "shape"):
-        return f"{type(y).__name__} of shape {y.shape} and dtype {y.dtype}"
-    return f"{type(y).__name__} {y!r}"
+# ---------------------------------------------------------------- in and out
+
+
+def _recorded(i: int, primal: Tree, recording: Recording) -> list:
+    """The leaves of primal i, a Tensor for every float one: an input, with no node on the tape."""
+    flat, tape = [], recording.tape
+    for leaf in leaves(primal):
+        if type(leaf) is Tensor:
+            raise refuse.primal(i, refuse.tensor_as_primal())
+        try:
+            if is_float(leaf):
+                tape.append(None)
+                leaf = Tensor(np.array(leaf, order="C"), recording, len(tape) - 1)
+        except TypeError as error:
+            raise refuse.primal(i, error) from None
+        flat.append(leaf)
+    if Tensor not in map(type, flat):
+        raise refuse.no_float_leaf(i)
+    return flat
+
+
+def _detached(leaf: Any) -> Any:
+    if type(leaf) is Tensor:
+        return leaf.value.copy()
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+
+def _is_outer(leaf: Any) -> bool:
+    return type(leaf) is Tensor and leaf.recording.tape is None
+
+
+def _with(args: tuple, argnum: int, x: Any) -> list:
+    """args with x in the place of args[argnum]."""
+    args = list(args)
+    args[argnum] = x
+    return args
+
+
+def _check_integer(argnum: Any) -> None:
+    if isinstance(argnum, bool) or not isinstance(argnum, int):
+        raise refuse.argnum_type(argnum)
+
+
+def _check_range(argnum: int, args: tuple) -> None:
+    if not -len(args) <= argnum < len(args):
+        raise refuse.argnum_range(argnum, len(args))
