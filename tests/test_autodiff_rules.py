@@ -542,16 +542,6 @@ def agrees_in_float32(case):
         assert np.max(np.abs(g - e), initial=0) <= 1e-4 * np.max(np.abs(e), initial=1)
 
 
-def nodes(leaf):
-    """A Tensor and everything it was made of."""
-    found, todo = {}, [leaf]
-    while todo:
-        node = todo.pop()
-        found[node.index] = node
-        todo += [parent for _, parent in node.parents]
-    return found.values()
-
-
 @every_primitive
 def test_float32_rules_compute_in_float32(name):
     """What a rule returns is float32 before the engine casts it, so that no float64 slows a float32 model down."""
@@ -559,28 +549,30 @@ def test_float32_rules_compute_in_float32(name):
 
 
 def computes_in_float32(case):
-    kept = []
+    tape = []
 
     def f(*args):
-        kept.append(case.f(*args))
-        return kept[0]
+        y = case.f(*args)
+        tape.extend(y.recording.tape)
+        return y
 
     args = tuple(a.astype(np.float32) for a in case.args)
     vjp(
         lambda *chosen: f(*(chosen[case.wrt.index(i)] if i in case.wrt else a for i, a in enumerate(args))),
         *(args[i] for i in case.wrt),
     )
-    for node in nodes(kept[0]):
-        y_bar = np.ones(node.value.shape, np.float32)
-        if node.rule is None:
+    for node in tape:
+        if node is None:  # an input
             continue
-        assert all(a.dtype == np.float32 for i, a in enumerate(node.args) if i in node.rule.operands)
-        s = node.rule.shared(y_bar, node.answer, *node.args, **node.kwargs) if node.rule.shared else y_bar
-        for position, _ in node.parents:
-            if node.rule.each:
-                raw = node.rule.each(position, s, node.answer, *node.args, **node.kwargs)
+        rule, y, args, kwargs, parents = node
+        y_bar = np.ones(np.shape(y[0] if rule.saves else y), np.float32)
+        assert all(a.dtype == np.float32 for i, a in enumerate(args) if i in rule.operands)
+        s = rule.shared(y_bar, y, *args, **kwargs) if rule.shared else y_bar
+        for position, _ in parents:
+            if rule.each:
+                raw = rule.each(position, s, y, *args, **kwargs)
             else:
-                raw = node.rule.pulls[position](s, node.answer, *node.args, **node.kwargs)
+                raw = rule.pulls[position](s, y, *args, **kwargs)
             assert np.ndim(raw) == 0 or raw.dtype == np.float32
 
 

@@ -37,8 +37,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     finally:
         tape, recording.tape = recording.tape, None
     outputs = leaves(output)
-    if any(type(leaf) is Tensor and leaf.recording is not recording for leaf in outputs):
-        raise refuse.outer_tensor()
+    _check_own(outputs, recording)
     like_output = filled(output, outputs)
 
     def pullback(cotangent: Tree) -> tuple:
@@ -75,8 +74,8 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
                 if not (isinstance(y, tuple) and len(y) == 2):
                     raise refuse.no_aux(y)
                 y, aux = y
-                if any(_is_outer(leaf) for leaf in leaves(aux)):
-                    raise refuse.outer_tensor()
+                (own,) = {leaf.recording for leaf in leaves(x) if type(leaf) is Tensor}
+                _check_own(leaves(aux), own)
                 aux = stop_gradient(aux)
             if not is_float(y) or np.shape(y) != ():
                 raise refuse.not_a_scalar(y)
@@ -204,7 +203,7 @@ def unbroadcast(x_bar: np.ndarray, shape: tuple, rule: Rule | None = None) -> np
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, x_bar.shape[lead:])):
         raise refuse.no_broadcast(x_bar.shape, shape, rule)
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1)
-    return np.add.reduce(x_bar, axis=axes).reshape(shape)
+    return np.asarray(np.add.reduce(x_bar, axis=axes)).reshape(shape)
 
 
 # ---------------------------------------------------------------- in and out
@@ -234,8 +233,9 @@ def _detached(leaf: Any) -> Any:
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
-def _is_outer(leaf: Any) -> bool:
-    return type(leaf) is Tensor and leaf.recording.tape is None
+def _check_own(outputs: list, recording: Recording) -> None:
+    if any(type(leaf) is Tensor and leaf.recording is not recording for leaf in outputs):
+        raise refuse.outer_tensor()
 
 
 def _with(args: tuple, argnum: int, x: Any) -> list:
