@@ -118,11 +118,14 @@ def _spread(y_bar, x, axis, keepdims):
     """y_bar, which lacks the summed axes of x, repeated along them."""
     if axis is not None and not keepdims:
         y_bar = np.expand_dims(y_bar, axis)
-    return np.broadcast_to(y_bar, x.shape)
+    x_bar = np.empty(x.shape, y_bar.dtype)  # three times faster than np.broadcast_to
+    x_bar[...] = y_bar
+    return x_bar
 
 
 # y = sum of x over axis, y = mean
-defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis, keepdims))
+defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis, keepdims),
+       forward=lambda x, axis=None, *, keepdims=False: np.add.reduce(x, axis, keepdims=keepdims))
 defvjp(np.mean, lambda y_bar, y, x, axis=None, *, keepdims=False:
        _spread(np.divide(y_bar, x.size / max(y.size, 1), dtype=np.float64).astype(y_bar.dtype), x, axis, keepdims))
 # y_i = sum_{j <= i} x_j, so x_bar_j = sum_{i >= j} y_bar_i
@@ -272,25 +275,31 @@ def linear(x, W, b, activation: str = "identity"):
     x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out). ValueError for other shapes or an unknown activation.
     """
     x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
-    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[0] or b.shape != W.shape[1:]:
-        raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), got {x.shape}, {W.shape}, {b.shape}")
+    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != len(W) or b.shape != W.shape[1:]:
+        raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), "
+                         f"got {x.shape}, {W.shape}, {b.shape}")
     if activation not in ACTIVATIONS:
-        raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, "
+                         f"got {activation!r}")
     # one product over all leading axes: NumPy would make one for each matrix of a stack
     z = np.matmul(_rows(x), W)
     if z.dtype.kind not in "fc":
-        raise TypeError(f"linear: expected floats, got a product of dtype {z.dtype}; cast with .astype(float)")
+        raise TypeError(f"linear: expected floats, got a product of dtype {z.dtype}; "
+                        f"cast with .astype(float)")
     z = np.add(z, b, out=z if z.dtype == b.dtype else None)
-    return ACTIVATIONS[activation][0](z.reshape(*x.shape[:-1], W.shape[1]))
+    return ACTIVATIONS[activation][0](z if x.ndim == 2 else z.reshape(*x.shape[:-1], len(b)))
+
+
+def _linear_shared(y_bar, y, x, W, b, activation="identity"):
+    return _rows(ACTIVATIONS[activation][1](y_bar, *y))  # z_bar, one row for each row of x
 
 
 linear = defvjp(
     linear,
-    lambda z_bar, y, x, W, b, activation="identity": (_rows(z_bar) @ W.T).reshape(x.shape),
-    lambda z_bar, y, x, W, b, activation="identity": _rows(x).T @ _rows(z_bar),
-    lambda z_bar, y, x, W, b, activation="identity": np.add.reduce(_rows(z_bar), axis=0),
-    shared=lambda y_bar, y, x, W, b, activation="identity": ACTIVATIONS[activation][1](y_bar, *y),
-    saves=True)
+    lambda z_bar, y, x, W, b, activation="identity": (z_bar @ W.T).reshape(x.shape),
+    lambda z_bar, y, x, W, b, activation="identity": _rows(x).T @ z_bar,
+    lambda z_bar, y, x, W, b, activation="identity": np.add.reduce(z_bar, 0),
+    shared=_linear_shared, saves=True)
 
 # ---------------------------------------------------------------- shapes: the cotangent takes the way back
 

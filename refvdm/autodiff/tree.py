@@ -48,10 +48,13 @@ def filled(tree: Tree, flat: Iterable) -> Tree:
 
 
 def _filled(tree: Tree, flat: Iterator) -> Tree:
+    nested = (dict, list, tuple)
     if isinstance(tree, dict):
-        return {key: _filled(child, flat) for key, child in tree.items()}
+        return {key: _filled(child, flat) if isinstance(child, nested) else next(flat)
+                for key, child in tree.items()}
     if isinstance(tree, (list, tuple)):
-        children = [_filled(child, flat) for child in tree]
+        children = [_filled(child, flat) if isinstance(child, nested) else next(flat)
+                    for child in tree]
         # a NamedTuple takes its fields one by one
         return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
     return next(flat)
@@ -59,6 +62,8 @@ def _filled(tree: Tree, flat: Iterator) -> Tree:
 
 def matched(tree: Tree, other: Tree) -> list:
     """What stands in `other` in the places of the leaves of `tree`. ValueError as tree_map."""
+    if not isinstance(tree, (dict, list, tuple)):
+        return [other]
     found: list = []
     tree_map(lambda _, there: found.append(there), tree, other)
     return found

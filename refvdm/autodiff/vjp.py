@@ -83,7 +83,7 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
 
         y, pullback = vjp(scalar, args[argnum])
         y = np.asarray(y)  # a float when the function is constant
-        (x_bar,) = pullback(np.ones_like(y))
+        (x_bar,) = pullback(np.ones((), y.dtype))
         return ((y, aux) if has_aux else y), x_bar
 
     return g
@@ -162,7 +162,7 @@ class Cotangents:
             return np.zeros(x.shape, x.dtype)  # leaves large arrays untouched; zeros_like writes
         if x.index in self.owned:
             return x_bar.astype(x.dtype, copy=False)  # a sum is of the machine's byte order
-        return np.array(x_bar, order="C")
+        return x_bar.copy() if x_bar.dtype is x.dtype else np.array(x_bar, x.dtype)
 
 
 def _seed(y: Any, y_bar: Any, bars: Cotangents) -> None:
@@ -218,7 +218,8 @@ def _recorded(i: int, primal: Tree, recording: Recording) -> list:
         try:
             if is_float(leaf):
                 tape.append(None)
-                leaf = Tensor(np.array(leaf, order="C"), recording, len(tape) - 1)
+                own = leaf.copy() if type(leaf) is np.ndarray else np.array(leaf, order="C")
+                leaf = Tensor(own, recording, len(tape) - 1)
         except TypeError as error:
             raise refuse.primal(i, error) from None
         flat.append(leaf)
