@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .autodiff import Tensor, linear
-from .autodiff.rules import ACTIVATIONS
+from .autodiff.layer import ACTIVATIONS
 
 
 class MLP:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import Tensor
-from ..autodiff.rules import ACTIVATIONS
+from ..autodiff.layer import ACTIVATIONS
 from ..autodiff.tree import is_float
 from ..nn import MLP
 
