@@ -46,6 +46,7 @@ def arguments(name, description, steps):
 
 
 def at_least(low):
+    """The type, for argparse, of an integer of at least `low`."""
     def integer(text):
         try:
             n = int(text)
@@ -92,7 +93,8 @@ def prepare(args, pictures):
     names = (checkpoint.name, "metrics.json", *pictures)
     there = [out / name for name in names if (out / name).exists()]
     if args.fresh and there:
-        old = next(old for n in range(1, 10**6) if not (old := out / f"old-{n}").exists())
+        number = next(n for n in range(1, 10**6) if not (out / f"old-{n}").exists())
+        old = out / f"old-{number}"
         old.mkdir()
         for path in there:
             path.rename(old / path.name)
@@ -104,34 +106,34 @@ def prepare(args, pictures):
 
 
 def finish(out, pictures, results, draw, closing):
-    """After training: results, pictures and last words, each made once.
+    """What follows the training: results, pictures, and what is printed at the end.
 
-    results() -> dict, written to metrics.json; when the file is there, it is read instead
-    draw(plt, found) draws the pictures, when the results are new or one of them is missing
-    closing(found) -> what is printed at the end
+    results() -> dict, written to metrics.json; when that file is there, it is read instead
+    draw(plt, found) draws `pictures`; called when the results are new or a picture is missing
+    closing(found) -> the last lines that are printed
     """
-    path, before = out / "metrics.json", (out / "metrics.json").exists()
-    if before:
+    path = out / "metrics.json"
+    new = not path.exists()
+    if new:
+        print("trained; now the results and pictures", flush=True)
+        found = results()
+        with whole(path) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n")
+    else:
         try:
             found = json.loads(path.read_text())
-            words = closing(found)
+            closing(found)
             print(f"this run is finished ({found['steps']} steps); --fresh starts over")
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); "
                              f"move it away and run again") from None
-    else:
-        print("trained; now the results and pictures", flush=True)
-        found = results()
-        words = closing(found)
-        with whole(path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n")
     missing = not all((out / name).exists() for name in pictures)
-    if (missing or not before) and (plt := pyplot()):
+    if (new or missing) and (plt := pyplot()):
         draw(plt, found)
         print(f"pictures: {', '.join(pictures)}")
-    if not before:
+    if new:
         print(f"{time.perf_counter() - BEGAN:.0f} s; results in {out}")
-    print(words)
+    print(closing(found))
 
 
 @contextmanager

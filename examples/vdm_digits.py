@@ -202,7 +202,7 @@ def kl_picture(plt, vdm, theta, data, rng, out):
     x, ts = data.validation[:32], np.arange(2, T + 1)
     kl = np.mean(vdm.kl_per_t(theta, x, rng), axis=1)[2:] / nats_per_bit(data)
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    axes.plot(ts, kl, lw=0.6, color="C0", alpha=0.5, label=f"mean of {len(x)} validation images")
+    axes.plot(ts, kl, lw=0.6, color="C0", alpha=0.5, label=f"mean of {len(x)} validation examples")
     smooth = np.convolve(kl, np.ones(25) / 25, "valid")
     axes.plot(ts[12:-12], smooth, color="C0", label="the same, smoothed over 25 t")
     axes.legend()
