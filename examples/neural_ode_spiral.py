@@ -1,34 +1,27 @@
-"""Learn the field of a spiral from samples of its path, with gradients by the adjoint ODE, and look at how good those are.
+"""Learn the field of a spiral from samples of its path, with gradients by the adjoint ODE.
 
     python examples/neural_ode_spiral.py [--gradient backsolve | interpolated | discrete]
 
-The spiral of Chen et al. (2018): dz/dt = z^3 A, A = [[-0.1, 2], [-2, -0.1]], z(0) = (2, 0), 1000 samples on [0, 25]. The model is
-dz/dt = MLP(z^3), trained on 20 pieces of 10 neighbouring samples at a time by their mean absolute error (about a minute).
+The spiral of Chen et al. (2018): dz/dt = z^3 A, A = [[-0.1, 2], [-2, -0.1]], z(0) = (2, 0), 1000
+samples on [0, 25]. The model is dz/dt = MLP(z^3), trained on 20 pieces of 10 neighbouring samples
+at a time by their mean absolute error (about a minute).
 
-Writes metrics.json, checkpoint.npz and four pictures to --out: spiral.png the data, the learned path and field; adjoint.png a(t) on its
-way back; modes.png the error of the four gradient modes against the tolerance; memory.png peak memory against the number of steps.
+Then it looks at how good those gradients are, and what they cost.
+
+Writes metrics.json, checkpoint.npz and four pictures to --out: spiral.png the data, the learned
+path and field; adjoint.png a(t) on its way back; modes.png the error of the four gradient modes
+against the tolerance; memory.png peak memory against the number of steps.
 """
-import os
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # these matrices are small: a second thread only waits
-
 import sys
 import tracemalloc
 import warnings
 
+import common
 import numpy as np
-from common import arguments, finished, guarded, pyplot, save_picture
 
 from refvdm.autodiff import ravel
 from refvdm.fit import fit
-from refvdm.ode import (
-    MLPField,
-    ReconstructionWarning,
-    adjoint,
-    gradient_report,
-    odeint,
-    solve,
-)
+from refvdm.ode import MLPField, ReconstructionWarning, adjoint, gradient_report, odeint, solve
 from refvdm.optim import EMA, Adam
 
 NAME = "neural_ode_spiral"
@@ -40,7 +33,7 @@ COLOURS = {"backsolve": "C3", "interpolated": "C1", "discrete": "C0", "forward":
 
 
 class CubedField:
-    """f(z, t, theta) = MLP(z^3), with the pullback written by hand around the MLP's: d(z^3) = 3 z^2 dz."""
+    """f(z, t, theta) = MLP(z^3); its pullback is the MLP's and, by hand, d(z^3) = 3 z^2 dz."""
 
     def __init__(self):
         self.mlp = MLPField((2, 50, 2))
@@ -64,7 +57,12 @@ def learned_path(theta):
     return solve(FIELD, Z0, TS, theta, rtol=1e-6, atol=1e-8).zs
 
 
-def train(samples, args):
+def rms_error(theta, samples):
+    """Of the learned path at all samples."""
+    return float(np.sqrt(np.mean((learned_path(theta) - samples) ** 2)))
+
+
+def train(samples, args, checkpoint):
     rng = np.random.default_rng(args.seed)
     ts = TS[:PIECE]  # the field does not depend on time: every piece may start at 0
 
@@ -74,23 +72,30 @@ def train(samples, args):
         zs = odeint(FIELD, pieces[0], ts, theta, gradient=args.gradient, rtol=1e-4, atol=1e-6)
         return np.mean(np.abs(zs - pieces))
 
-    return fit(loss, FIELD.mlp.init(rng), rng, steps=args.steps, optimizer=Adam(1e-2, cosine_steps=args.steps), ema=EMA(0.99),
-               validate=lambda theta: float(np.sqrt(np.mean((learned_path(theta) - samples) ** 2))),
-               validate_every=max(1, args.steps // 10), checkpoint=args.out / "checkpoint.npz",
-               settings={"seed": args.seed, "gradient": args.gradient})
+    return fit(loss, FIELD.mlp.init(rng), rng, steps=args.steps, ema=EMA(0.99),
+               optimizer=Adam(1e-2, cosine_steps=args.steps),
+               validate=lambda theta: rms_error(theta, samples),
+               validate_every=max(1, args.steps // 10),
+               checkpoint=checkpoint, settings={"seed": args.seed, "gradient": args.gradient})
 
 
 # ---------------------------------------------------------------- what the adjoint does
 
 
 def probe(samples):
-    """A loss of the learned path on [0, 5], seen at six times: ts and dL/dzs for L = sum_i |z(t_i) - data_i|^2 / 2."""
+    """A loss that sees the learned path at six times on [0, 5]: these ts, and zs -> dL/dzs.
+
+    L = sum_i |z(t_i) - data_i|^2 / 2, where data_i is the sample nearest in time.
+    """
     ts = np.linspace(0.0, 5.0, 6)
     return ts, lambda zs: zs - np.stack([samples[np.argmin(abs(TS - t))] for t in ts])
 
 
 def mode_errors(theta, samples):
-    """{mode: relative error of the gradient} at each tolerance, beside the variational equation at 1e-12."""
+    """Tolerances, and {mode: relative error of the gradient at each}.
+
+    The measure is the gradient of the variational equation (mode "forward") at 1e-12.
+    """
     ts, bar = probe(samples)
     exact_solution = solve(FIELD, Z0, ts, theta, rtol=1e-12, atol=1e-14)
     zs_bar = bar(exact_solution.zs)
@@ -102,23 +107,25 @@ def mode_errors(theta, samples):
         for mode, row in errors.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ReconstructionWarning)  # the picture shows it
-                gradient = flat(adjoint(FIELD, solution, zs_bar, mode=mode, trajectory=False))
-            row.append(float(np.linalg.norm(gradient - exact) / np.linalg.norm(exact)))
+                found = adjoint(FIELD, solution, zs_bar, mode=mode, trajectory=False)
+            row.append(float(np.linalg.norm(flat(found) - exact) / np.linalg.norm(exact)))
     return tolerances, errors
 
 
 def flat(gradient):
+    """dL/d[z0, theta, ts] as one vector."""
     return np.concatenate([gradient.z0, ravel(gradient.theta)[0], gradient.ts])
 
 
 def memory(theta, counts=(25, 50, 100, 200, 400, 800)):
-    """{mode: peak KiB} of solving with rk4 and coming back, for growing numbers of steps."""
+    """Numbers of steps, and {mode: peak KiB of solving with so many of rk4 and coming back}."""
     z0 = np.random.default_rng(0).standard_normal((BATCH, 2))
     peaks = {"backsolve": [], "discrete": []}
     for mode, row in peaks.items():
         for n in counts:
             tracemalloc.start()
-            solution = solve(FIELD, z0, [0.0, 1.0], theta, method="rk4", step=1 / n, dense=mode == "discrete")
+            solution = solve(FIELD, z0, [0.0, 1.0], theta, method="rk4", step=1 / n,
+                             dense=mode == "discrete")
             adjoint(FIELD, solution, np.ones_like(solution.zs), mode=mode, trajectory=False)
             row.append(tracemalloc.get_traced_memory()[1] / 1024)
             tracemalloc.stop()
@@ -128,44 +135,12 @@ def memory(theta, counts=(25, 50, 100, 200, 400, 800)):
 # ---------------------------------------------------------------- pictures
 
 
-def draw(theta, samples, errors, peaks, out):
-    plt = pyplot()
-    if plt is None:
-        return
-    spiral_picture(plt, theta, samples, out)
-    adjoint_picture(plt, theta, samples, out)
-
-    tolerances, rows = errors
-    figure, axes = plt.subplots(figsize=(6, 4.2))
-    for mode, row in rows.items():
-        axes.loglog(tolerances, row, ".-", color=COLOURS[mode], label=mode)
-    axes.loglog(tolerances, tolerances, color="0.7", ls=":", label="error = rtol")
-    axes.invert_xaxis()
-    axes.set_xlabel("rtol (atol = rtol/100), dopri5")
-    axes.set_ylabel("relative error of dL/d[z0, θ, ts]")
-    axes.legend()
-    save_picture(plt, figure, out / "modes.png")
-
-    counts, rows = peaks
-    figure, axes = plt.subplots(figsize=(6, 4.2))
-    for mode, row in rows.items():
-        axes.loglog(counts, row, ".-", color=COLOURS[mode], label=mode)
-    axes.set_xticks(counts, counts)
-    axes.minorticks_off()
-    axes.set_yticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, 1000, 2000])
-    axes.set_xlabel("steps of rk4, forward")
-    axes.set_ylabel("peak memory, KiB")
-    axes.legend()
-    save_picture(plt, figure, out / "memory.png")
-    print(f"pictures: {', '.join(PICTURES)}")
-
-
 def spiral_picture(plt, theta, samples, out):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6))
-    path = learned_path(theta)
-    grid = np.stack(np.meshgrid(np.linspace(-2.2, 2.2, 25), np.linspace(-2.2, 2.2, 25)), axis=-1)
+    path, grid = learned_path(theta), common.square(2.2, 25)
     field = FIELD(grid, 0.0, theta)
-    left.streamplot(grid[..., 0], grid[..., 1], field[..., 0], field[..., 1], color="0.75", linewidth=0.7, arrowsize=0.7, density=1.2)
+    left.streamplot(grid[..., 0], grid[..., 1], field[..., 0], field[..., 1],
+                    color="0.75", linewidth=0.7, arrowsize=0.7, density=1.2)
     left.plot(*samples[::5].T, ".", color="C2", ms=4, label="samples (every fifth)")
     left.plot(*path.T, color="C3", lw=1.2, label="learned")
     left.set(xlabel="z_1", ylabel="z_2", aspect="equal", title="learned path and field")
@@ -175,7 +150,7 @@ def spiral_picture(plt, theta, samples, out):
         right.plot(TS, path[:, i], color=f"C{3 + i}", lw=1.2, label=f"learned z_{i + 1}")
     right.set(xlabel="t", title="the same against time")
     right.legend(fontsize=8)
-    save_picture(plt, figure, out / "spiral.png")
+    common.save_picture(plt, figure, out / "spiral.png")
 
 
 def adjoint_picture(plt, theta, samples, out):
@@ -185,43 +160,79 @@ def adjoint_picture(plt, theta, samples, out):
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.6), sharex=True)
     for i in range(2):
         top.plot(way.t, way.a[:, i], color=f"C{i}", label=f"a_{i + 1}(t) = dL/dz_{i + 1}(t)")
-    bottom.plot(way.t, np.linalg.norm(way.a_theta, axis=1), color="C2", label="|a_θ(t)|, at t = 0 |dL/dθ|")
+    bottom.plot(way.t, np.linalg.norm(way.a_theta, axis=1), color="C2",
+                label="|a_θ(t)|, at t = 0 |dL/dθ|")
     bottom.plot(way.t, way.a_t, color="C4", label="a_t(t), at t = 0 dL/dts[0]")
     for axes in (top, bottom):
         for t in ts:
             axes.axvline(t, color="0.85", lw=0.8, zorder=0)
         axes.legend(fontsize=8)
-    top.set_title("integrated from t = 5 back to 0; a jumps by dL/dz(t_i) where the loss looks", fontsize=10)
+    top.set_title("integrated from t = 5 back to 0; a jumps by dL/dz(t_i) where the loss looks",
+                  fontsize=10)
     bottom.set_xlabel("t")
-    save_picture(plt, figure, out / "adjoint.png")
+    common.save_picture(plt, figure, out / "adjoint.png")
+
+
+def modes_picture(plt, tolerances, errors, out):
+    figure, axes = plt.subplots(figsize=(6, 4.2))
+    for mode, row in errors.items():
+        axes.loglog(tolerances, row, ".-", color=COLOURS[mode], label=mode)
+    axes.loglog(tolerances, tolerances, color="0.7", ls=":", label="error = rtol")
+    axes.invert_xaxis()
+    axes.set(xlabel="rtol (atol = rtol/100), dopri5", ylabel="relative error of dL/d[z0, θ, ts]")
+    axes.legend()
+    common.save_picture(plt, figure, out / "modes.png")
+
+
+def memory_picture(plt, counts, peaks, out):
+    figure, axes = plt.subplots(figsize=(6, 4.2))
+    for mode, row in peaks.items():
+        axes.loglog(counts, row, ".-", color=COLOURS[mode], label=mode)
+    axes.minorticks_off()
+    axes.set_xticks(counts, counts)
+    axes.set_yticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, 1000, 2000])
+    axes.set(xlabel="steps of rk4, forward", ylabel="peak memory, KiB")
+    axes.legend()
+    common.save_picture(plt, figure, out / "memory.png")
 
 
 # ---------------------------------------------------------------- the command
 
 
-def run_it(args):
-    samples = true_path()
-    run = train(samples, args)
+def experiment(args):
+    checkpoint, samples = common.prepare(args, PICTURES), true_path()
+    run = train(samples, args, checkpoint)
 
     def results():
-        errors, peaks = mode_errors(run.best, samples), memory(run.best)
+        (tolerances, errors), (counts, peaks) = mode_errors(run.best, samples), memory(run.best)
         ts, bar = probe(samples)
-        print("the gradient of a loss at six times on [0, 5], by theta and all else, and where its errors come from:")
-        print(gradient_report(FIELD, Z0, ts, run.best, bar(solve(FIELD, Z0, ts, run.best).zs)))
-        draw(run.best, samples, errors, peaks, args.out)
-        return {"rms_error": float(np.sqrt(np.mean((learned_path(run.best) - samples) ** 2))), "best_step": run.best_step, "steps": run.step,
-                "seed": args.seed, "gradient": args.gradient, "history": run.history, "rtol": errors[0].tolist(),
-                "gradient_errors": errors[1], "memory_steps": peaks[0], "memory_KiB": peaks[1]}
+        zs_bar = bar(solve(FIELD, Z0, ts, run.best).zs)
+        print("the gradient of a loss at six times on [0, 5], by theta and all else, "
+              "and where its errors come from:")
+        print(gradient_report(FIELD, Z0, ts, run.best, zs_bar))
+        return {"rms_error": rms_error(run.best, samples),
+                **common.about(run, args, gradient=args.gradient),
+                "rtol": tolerances.tolist(), "gradient_errors": errors,
+                "memory_steps": counts, "memory_KiB": peaks}
 
-    found = finished(args.out, results, PICTURES)
-    print(f"learned path on [0, 25]: rms error {found['rms_error']:.3f} (the spiral's radius goes from 2 to 0.5)")
+    def draw(plt, found):
+        spiral_picture(plt, run.best, samples, args.out)
+        adjoint_picture(plt, run.best, samples, args.out)
+        modes_picture(plt, found["rtol"], found["gradient_errors"], args.out)
+        memory_picture(plt, found["memory_steps"], found["memory_KiB"], args.out)
+
+    def closing(found):
+        return (f"learned path on [0, 25]: rms error {found['rms_error']:.3f} "
+                f"(the spiral's radius goes from 2 to 0.5)")
+
+    common.finish(args.out, PICTURES, results, draw, closing)
 
 
 def main(argv=None):
-    parser = arguments(NAME, __doc__, steps=2000)
-    parser.add_argument("--gradient", choices=list(COLOURS)[:3], default="backsolve", help="mode of the gradient (default backsolve)")
-    args = parser.parse_args(argv)
-    return guarded(NAME, args, PICTURES, run_it)
+    parser = common.arguments(NAME, __doc__, steps=2000)
+    parser.add_argument("--gradient", choices=list(COLOURS)[:3], default="backsolve",
+                        help="mode of the gradient (default backsolve)")
+    return common.guarded(NAME, experiment, parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The digits command as a user meets it, on data small enough for a test: results, going on, refusing, bad input."""
-import importlib.util
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,17 @@ import pytest
 
 from refvdm.checkpoint import load_checkpoint
 
-path = Path(__file__).parent.parent / "examples" / "vdm_digits.py"
-spec = importlib.util.spec_from_file_location("vdm_digits", path)
-vdm_digits = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(vdm_digits)
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
+vdm_digits = importlib.import_module("vdm_digits")
 
-CLOSING = re.compile(r"^test (-?\d+\.\d\d) bits/dim \(reconstruction (-?\d+\.\d\d), prior (\d+\.\d\d), diffusion (\d+\.\d\d)\)$")
+CLOSING = re.compile(r"^test (-?\d+\.\d\d) bits/dim "
+                     r"\(reconstruction (-?\d+\.\d\d), prior (\d+\.\d\d), diffusion (\d+\.\d\d)\)$")
 
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Drawing is slow, and matplotlib need not be there."""
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
 @pytest.fixture
@@ -88,8 +88,11 @@ def test_an_interrupted_run_goes_on_to_the_same_end(images, tmp_path, capsys, mo
     assert (tmp_path / "r" / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
 
 
-@pytest.mark.parametrize("change, match", [(["--steps", 4], "steps is 4 here and 3 there"), (["--seed", 1], "seed is 1 here and 0 there"),
-                                           (["--levels", 5], "levels is 5 here and 4 there")])
+@pytest.mark.parametrize("change, match", [
+    (["--steps", 4], "steps is 4 here and 3 there"),
+    (["--seed", 1], "seed is 1 here and 0 there"),
+    (["--levels", 5], "levels is 5 here and 4 there"),
+])
 def test_another_runs_folder_is_refused_and_not_touched(images, tmp_path, capsys, change, match):
     command = ["--data", images, "--levels", 4, "--steps", 3, "--out", tmp_path / "r"]
     call(capsys, *command)
@@ -106,6 +109,17 @@ def test_results_without_a_checkpoint_are_not_overwritten(images, tmp_path, caps
     code, _, err = call(capsys, "--data", images, "--levels", 4, "--steps", 1, "--out", tmp_path / "r")
     assert (code, (tmp_path / "r" / "metrics.json").read_text()) == (2, "mine")
     assert "holds metrics.json but no checkpoint" in err
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"test": {"total": 1.0}}'])
+def test_damaged_results_are_told_and_kept(images, tmp_path, capsys, text):
+    command = ["--data", images, "--levels", 4, "--steps", 1, "--out", tmp_path / "r"]
+    assert call(capsys, *command)[0] == 0
+    (tmp_path / "r" / "metrics.json").write_text(text)
+    code, out, err = call(capsys, *command)
+    assert (code, out) == (2, "")
+    assert "metrics.json is damaged" in err and "move it away and run again" in err
+    assert (tmp_path / "r" / "metrics.json").read_text() == text
 
 
 def test_float_data_is_reported_in_its_own_units(tmp_path, capsys):

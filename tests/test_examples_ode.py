@@ -18,7 +18,8 @@ def no_pictures(monkeypatch):
 
 
 def test_a_run_writes_its_results_and_the_same_command_shows_them_again(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(spiral, "mode_errors", lambda theta, samples: (np.array([1e-3]), {mode: [0.1] for mode in spiral.COLOURS}))
+    errors = {mode: [0.1] for mode in spiral.COLOURS}
+    monkeypatch.setattr(spiral, "mode_errors", lambda theta, samples: (np.array([1e-3]), errors))
     monkeypatch.setattr(spiral.memory, "__defaults__", ((25, 200),))
     monkeypatch.setattr(spiral, "probe", lambda samples: (np.array([0.0, 0.2]), lambda zs: zs))
     command = ["--steps", "3", "--gradient", "discrete", "--out", str(tmp_path / "r")]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-plu_flow, mhvae_2d, vdm_2d, elbo_forms = (importlib.import_module(name) for name in ("plu_flow", "mhvae_2d", "vdm_2d", "elbo_forms"))
+common, plu_flow, mhvae_2d, vdm_2d, elbo_forms = (
+    importlib.import_module(name) for name in ("common", "plu_flow", "mhvae_2d", "vdm_2d", "elbo_forms"))
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,8 @@ def test_the_forms_of_the_bound_are_measured(tmp_path, capsys, monkeypatch):
     found = json.loads((tmp_path / "r" / "metrics.json").read_text())
     for name, means in found["mean"].items():
         for form, mean in means.items():
-            assert abs(mean - means["joint"]) < 6 * sum((found["variance"][name][f] / 480) ** 0.5 for f in (form, "joint")), (name, form)
+            error = sum((found["variance"][name][f] / 480) ** 0.5 for f in (form, "joint"))
+            assert abs(mean - means["joint"]) < 6 * error, (name, form)
     poor, optimal = found["variance"]["poor"], found["variance"]["optimal"]
     assert poor["denoising"] < 1e-10 and 10 < poor["consistency"] < poor["joint"]
     assert optimal["joint"] < optimal["consistency"] < optimal["independent"] < optimal["denoising"]
@@ -68,6 +70,57 @@ def test_results_without_a_checkpoint_are_not_overwritten(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert mhvae_2d.main(["--out", str(tmp_path / "file")]) == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+def test_pictures_are_drawn_with_new_results_and_when_one_is_missing(tmp_path, capsys, monkeypatch):
+    done, pictures = [], ("a.png", "b.png")
+
+    def results():
+        done.append("results")
+        return {"steps": 3}
+
+    def draw(plt, found):
+        done.append("drawn")
+        for name in pictures:
+            (tmp_path / name).write_text(str(found["steps"]))
+
+    def finish():
+        done.clear()
+        common.finish(tmp_path, pictures, results, draw, lambda found: f"{found['steps']} steps")
+        return done
+
+    assert finish() == ["results"]  # there is no matplotlib
+    monkeypatch.setattr(common, "pyplot", lambda: "plt")
+    assert finish() == ["drawn"]
+    assert finish() == []
+    (tmp_path / "b.png").unlink()
+    assert finish() == ["drawn"]
+    (tmp_path / "metrics.json").unlink()
+    assert finish() == ["results", "drawn"]
+    assert capsys.readouterr().out.splitlines()[-1] == "3 steps"
+
+
+def test_images_stand_side_by_side_with_a_gap():
+    """Three images in two columns: each where it belongs, nan between them and where none is left."""
+    class Axes:
+        set_title = axis = staticmethod(lambda *args, **kwargs: None)
+
+        def imshow(self, sheet, **kwargs):
+            self.sheet = sheet
+
+    axes, images = Axes(), np.arange(1.0, 19.0).reshape(3, 2, 3)
+    common.show_images(axes, images, 2, "", 0, 1)
+    assert axes.sheet.shape == (7, 9)
+    for image, corner in zip(images, ((1, 1), (1, 5), (4, 1))):
+        np.testing.assert_array_equal(axes.sheet[corner[0] : corner[0] + 2, corner[1] : corner[1] + 3], image)
+    assert np.isnan(axes.sheet).sum() == 63 - 18
+
+
+def test_memory_that_is_not_there_is_a_clear_line(capsys):
+    def experiment(args):
+        raise MemoryError("Unable to allocate 9 TiB")
+    assert common.guarded("name", experiment, None) == 2
+    assert capsys.readouterr().err == "name: not enough memory: Unable to allocate 9 TiB\n"
 
 
 @pytest.mark.parametrize("args", [["--steps", "0"], ["--steps", "many"], ["--seed", "-1"]])
