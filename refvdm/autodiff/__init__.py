@@ -18,7 +18,10 @@ from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp
 # twice that size; elsewhere this line does nothing.
 _np.empty(31 << 20, _np.uint8)
 
+from typing import Any as Array
+
 __all__ = [
+           "Array",
            "Tensor",
            "check_vjp",
            "defvjp",
