@@ -7,15 +7,17 @@ denoiser.py exact denoisers, known data | network.py denoisers that learn
 """
 from .continuous import continuous_kl
 from .decoder import CategoricalDecoder, ExactDecoder, GaussianDecoder
-from .elbo import ELBO, VDM, diffusion_kl, diffusion_kl_general, prior_kl
+from .elbo import ELBO
 from .evaluate import EvaluationError, evaluate
 from .forms import Forms, elbo_forms
 from .forward import q_marginal, q_posterior, q_step, sample_q
+from .kl import diffusion_kl, diffusion_kl_general, prior_kl
 from .learned import LearnedSchedule, LearnedVariance, optimal_variance
 from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
 from .probability_flow import flow_log_prob, flow_sample
 from .sample import ancestral_path, ddim_sample
 from .schedule import Schedule
+from .vdm import VDM
 
 __all__ = [
            "ELBO",

@@ -14,13 +14,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from ..autodiff import stop_gradient
 from ..gaussian import sum_per_example
-from .elbo import VDM, _check_data
-from .forward import check_rng, coefficient, noise
+from .. import checks
+from .kl import examples
 from .learned import LearnedSchedule
+from .schedule import factor, scales
+from .vdm import VDM
 
 
 def continuous_kl(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | None = None, *, gamma: Any = None, eps: Any = None) -> Any:
@@ -34,19 +35,20 @@ def continuous_kl(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | Non
     """
     if isinstance(vdm.schedule, LearnedSchedule) and isinstance(theta, dict) and "schedule" in theta:
         theta = {**theta, "schedule": stop_gradient(theta["schedule"])}
-    x_0, model = _check_data(x_0), vdm.at(theta)
+    x_0, model = examples("x_0", x_0), vdm.at(theta)
     n, table = len(x_0), model.schedule.gamma[1:]
     ends = table[0], table[-1]
     if gamma is None:
         if rng is None:
             raise ValueError("continuous_kl: give a numpy.random.Generator as rng, or gamma and eps")
-        check_rng("continuous_kl", rng)
+        checks.generator("continuous_kl: rng", rng)
         gamma = ends[0] + (ends[1] - ends[0]) * ((rng.random() + np.arange(n) / n) % 1.0)
     gamma = np.asarray(gamma)
     if gamma.shape != (n,) or not np.all((gamma >= table[0]) & (gamma <= table[-1])):
         raise ValueError(f"continuous_kl: gamma must have shape ({n},) and lie in [{table[0]:g}, {table[-1]:g}], got shape {gamma.shape}")
-    eps = noise("continuous_kl", x_0.shape, x_0.dtype, rng, eps)
-    x = coefficient(np.sqrt(expit(-gamma)), x_0) * x_0 + coefficient(np.sqrt(expit(gamma)), x_0) * eps
+    eps = checks.noise("continuous_kl", x_0.shape, x_0.dtype, rng, eps)
+    signal, width = scales(gamma)
+    x = factor(signal, x_0) * x_0 + factor(width, x_0) * eps  # 13.28
     t = np.interp(gamma, table, np.arange(1.0, vdm.schedule.T + 1))
     error = sum_per_example(np.square(x_0 - model.x_0_hat(x, t)))
-    return coefficient(0.5 * (ends[1] - ends[0]) * np.exp(-gamma), error) * error
+    return factor(0.5 * (ends[1] - ends[0]) * np.exp(-gamma), error) * error

@@ -9,46 +9,23 @@ prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits or Non
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtr
+from scipy.special import ndtr
 
+from .. import checks
 from ..autodiff import Tensor, log_softmax, stop_gradient
 from ..gaussian import log_normal, sum_per_example
-from .schedule import Schedule
-
-
-class Prediction(NamedTuple):
-    """A denoiser's answer: x_0 hat, shape of x_t, and its logits (batch, ..., K) when it has a categorical of its own."""
-
-    x_0_hat: Any
-    logits: Any
-
-
-def predict(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Prediction:
-    """Ask a denoiser for all it has, in one evaluation when it can say `expectation(logits)` -> x_0 hat."""
-    logits = denoiser.logits(theta, x_t, t) if hasattr(denoiser, "logits") else None
-    if logits is not None and hasattr(denoiser, "expectation"):
-        return Prediction(denoiser.expectation(logits), logits)
-    return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
-
-
-def predict_x_0(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Any:
-    """x_0 hat(x_t, t) and no more. ValueError unless it has x_t's shape."""
-    x_0_hat = denoiser(theta, x_t, t)
-    if np.shape(x_0_hat) != np.shape(x_t):
-        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got {np.shape(x_0_hat)}")
-    return x_0_hat
+from .model import Prediction
+from .schedule import Schedule, scales
 
 
 class GaussianDecoder:
     """p(x_0 | x_1) = N(x_0; x_0 hat(x_1, 1), variance I), for float data. ValueError unless variance > 0 and finite."""
 
     def __init__(self, variance: float):
-        if isinstance(variance, bool) or not isinstance(variance, (int, float, np.number)) or not 0 < variance < np.inf:
-            raise ValueError(f"GaussianDecoder: variance must be positive and finite, got {variance}")
-        self.variance = float(variance)
+        self.variance = checks.positive("GaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
         return sum_per_example(log_normal(x_0, prediction.x_0_hat, float(np.log(self.variance))))
@@ -132,8 +109,8 @@ def level_logits(x_t: Any, gamma: Any, levels: np.ndarray) -> Any:
     SNR would cancel, in float32 to 0.01 nats at gamma = -13.
     """
     gamma = np.reshape(gamma, np.shape(gamma) + (1,) * (np.ndim(x_t) if np.ndim(gamma) else 0))
-    means = np.sqrt(expit(-gamma)) * levels
-    scale = -0.5 / expit(gamma)
+    signal, width = scales(gamma)
+    means, scale = signal * levels, -0.5 / np.square(width)
     if type(means) is not Tensor:
         means, scale = np.asarray(means, x_t.dtype), np.asarray(scale, x_t.dtype)
     return np.square(np.expand_dims(x_t, -1) - means) * scale

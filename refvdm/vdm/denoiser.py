@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtri
+from scipy.special import ndtri
 
+from .. import checks
 from ..autodiff import log_softmax, logsumexp
 from ..gaussian import LOG_2PI
 from .decoder import choose
-from .forward import check_floats, coefficient
 from .schedule import Schedule, Scheduled
 
 
@@ -22,9 +22,8 @@ class _Exact(Scheduled):
     """What the exact denoisers share: data of D dimensions seen through a schedule."""
 
     def __init__(self, D: int, schedule: Schedule):
-        if not isinstance(schedule, Schedule):
-            raise TypeError(f"{type(self).__name__}: schedule must be a Schedule, got {type(schedule).__name__}")
-        self.D, self.schedule = D, schedule
+        self.D = D
+        self.schedule = checks.instance(f"{type(self).__name__}: schedule", schedule, Schedule)
 
     def __call__(self, theta: Any, x_t: Any, t: Any) -> Any:
         """E[x_0 | x_t], (batch, D); theta is ignored."""
@@ -36,14 +35,12 @@ class _Exact(Scheduled):
 
     def _level(self, x_t: Any, t: Any) -> tuple[Any, Any]:
         """sqrt(abar_t) and 1 - abar_t as columns (batch, 1), or () for one t, in x_t's dtype."""
-        check_floats("x_t", x_t)
-        if np.ndim(x_t) != 2 or np.shape(x_t)[1] != self.D:
-            raise ValueError(f"{type(self).__name__}: x_t must have shape (batch, {self.D}), got {np.shape(x_t)}")
+        checks.floats(f"{type(self).__name__}: x_t", x_t, ("batch", self.D), finite=False)
         t = np.asarray(t)
         if t.shape not in ((), (len(x_t),)):
             raise ValueError(f"{type(self).__name__}: t must be one number or have shape ({len(x_t)},), got {t.shape}")
-        gamma = self.schedule.gamma_at(t)
-        return coefficient(np.sqrt(expit(-gamma)), x_t), coefficient(expit(gamma), x_t)
+        signal, width = self.schedule.scales_at(t, x_t)
+        return signal, np.square(width)
 
 
 class MixtureDenoiser(_Exact):

@@ -21,7 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from .elbo import ELBO, VDM, _check_data
+from .. import checks
+from .elbo import ELBO
+from .kl import examples
+from .vdm import VDM
 
 
 class EvaluationError(RuntimeError):
@@ -39,10 +42,9 @@ def evaluate(vdm: VDM, theta: Any, data: Any, *, seed: int = 0, chunk: int = 32,
     EvaluationError when an executor's chunk fails, naming it: nothing is dropped. TypeError, naming the part, for a model that cannot be sent to
     another process. ValueError for chunk < 1, a negative seed, or data that VDM.elbo would not take.
     """
-    data = _check_data(data)
-    for name, value, least in (("chunk", chunk, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"evaluate: {name} must be an integer of at least {least}, got {value!r}")
+    data = examples("x_0", data)
+    chunk = checks.integer("evaluate: chunk", chunk)
+    seed = checks.integer("evaluate: seed", seed, 0)
     starts = range(0, len(data), chunk)
     bar = _Bar(len(starts), progress)
     parts: list[ELBO | None] = [None] * len(starts)

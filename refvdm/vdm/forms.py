@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from ..gaussian import log_normal, sum_per_example
-from .elbo import VDM, _check_data, _total, prior_kl
-from .forward import coefficient, noise, q_step
-from .schedule import softplus
+from .. import checks
+from .forward import q_step
+from .kl import examples, kl_prior
+from .schedule import Schedule, factor
+from .vdm import VDM
 
 
 class Forms(NamedTuple):
@@ -34,9 +35,9 @@ def elbo_forms(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | None =
     All three look at one chain: eps (T, batch, ...) standard normal, eps[t-1] makes x_t from x_{t-1} (not from x_0 as in
     VDM.elbo, whose x_t are drawn independently for each t); rng draws that array when eps is not given. Any decoder.
     """
-    x_0, model = _check_data(x_0), vdm.at(theta)
+    x_0, model = examples("x_0", x_0), vdm.at(theta)
     schedule, T = model.schedule, model.schedule.T
-    eps = noise("elbo_forms", (T, *x_0.shape), x_0.dtype, rng, eps)
+    eps = checks.noise("elbo_forms", (T, *x_0.shape), x_0.dtype, rng, eps)
     x, log_q = [x_0], []
     for t in range(1, T + 1):
         mean, var = q_step(schedule, x[-1], t)
@@ -51,26 +52,25 @@ def elbo_forms(vdm: VDM, theta: Any, x_0: Any, rng: np.random.Generator | None =
     for t in range(2, T + 1):
         mean_p, var_p = model.step(x[t], t)  # p(x_{t-1} given x_t)
         joint = joint + sum_per_example(log_normal(x[t - 1], mean_p, np.log(var_p)))
-        denoising = denoising + model.kl(x[t], x_0, model.x_0_hat(x[t], np.full(len(x_0), t)), np.full(len(x_0), t))
+        denoising = denoising + model.kl(x_0, model.x_0_hat(x[t], np.full(len(x_0), t)), np.full(len(x_0), t))
         # x_{t-1} given its neighbours x_{t-2} and x_t; p from above and q from below, averaged over it in closed form
         m, w = _between(schedule, x[t - 2], x[t], t - 1)
         mean_q, var_q = q_step(schedule, x[t - 2], t - 1)
         consistency = consistency + _expected_log_normal(m, w, mean_p, var_p) - _expected_log_normal(m, w, mean_q, var_q)
-    return Forms(joint, consistency, _total(reconstruction, prior_kl(schedule, x_0), denoising).total)
+    return Forms(joint, consistency, reconstruction - kl_prior(schedule, x_0) - denoising)
 
 
-def _between(schedule: Any, below: Any, above: Any, t: int) -> tuple[Any, Any]:
+def _between(schedule: Schedule, below: Any, above: Any, t: int) -> tuple[Any, Any]:
     """(mean, var) of q(x_t given x_{t-1}, x_{t+1}), 1 <= t < T: precisions add up.
 
-        1/var = 1/(1 - alpha_t) + alpha_{t+1}/(1 - alpha_{t+1}),    mean = var (sqrt(alpha_t)/(1 - alpha_t) x_{t-1} + sqrt(alpha_{t+1})/(1 - alpha_{t+1}) x_{t+1})
+        1/var = 1/(1 - α_t) + α_{t+1}/(1 - α_{t+1})
+        mean  = var (√α_t/(1 - α_t) x_{t-1} + √α_{t+1}/(1 - α_{t+1}) x_{t+1})
     """
-    before, now, after = schedule.gamma[t - 1], schedule.gamma[t], schedule.gamma[t + 1]
-    def step(lower, upper):  # sqrt(alpha), 1 - alpha
-        return np.exp(0.5 * (softplus(lower) - softplus(upper))), -expit(upper) * np.expm1(lower - upper)
-    (root, width), (root_next, width_next) = step(before, now), step(now, after)
-    var = 1 / (1 / width + root_next**2 / width_next)
-    mean = coefficient(var * root / width, below) * below + coefficient(var * root_next / width_next, above) * above
-    return mean, coefficient(var, below)
+    alpha, sqrt_alpha, beta = schedule.alpha, schedule.sqrt_alpha, schedule.one_minus_alpha
+    var = 1 / (1 / beta[t] + alpha[t + 1] / beta[t + 1])
+    mean = (factor(var * sqrt_alpha[t] / beta[t], below) * below
+            + factor(var * sqrt_alpha[t + 1] / beta[t + 1], above) * above)
+    return mean, factor(var, below)
 
 
 def _expected_log_normal(m: Any, w: Any, mean: Any, var: Any) -> Any:

@@ -2,8 +2,8 @@
 
     q(x_1:T | x_0) = Π_{t=1}^T q(x_t | x_{t-1})                    13.22, one q_step after the other
 
-A step keeps the variance 1 of data that has it, and moves every other towards it (13.23; printed, it
-is I for all data):
+A step keeps the variance I of data that has it, and moves every other towards it (13.23; as
+printed, it is I for all data):
 
     Var x_t = (1 - α_t) I + α_t Var x_{t-1} = I + ᾱ_t (Var x_0 - I)
 
@@ -51,8 +51,8 @@ def q_posterior(schedule: Schedule, x_t: Array, x_0: Array, t: Any) -> tuple[Arr
 
 def sample_q(schedule: Schedule, x_0: Array, t: Any, rng: np.random.Generator | None = None, *,
              eps: Any = None) -> Array:
-    """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) eps, 13.28; eps (batch, ...) standard normal, drawn from rng unless
-    given."""
+    """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) eps, 13.28; eps (batch, ...) standard normal, drawn from rng
+    unless given."""
     x_0, at = noisy("x_0", x_0, schedule, t)
     return diffuse(at, x_0, checks.noise("sample_q", x_0.shape, x_0.dtype, rng, eps))
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..mhvae import MarkovianHVAE
-from .decoder import ExactDecoder, GaussianDecoder, predict
+from .decoder import ExactDecoder, GaussianDecoder
 from .denoiser import GaussianDenoiser
 from .forward import q_step
 
@@ -45,7 +45,7 @@ def as_mhvae(vdm: Any) -> MarkovianHVAE:
 def _first_step(model: Any, x_1: Any) -> tuple[Any, Any]:
     """(mean, var) of a Gaussian p(x_0 given x_1)."""
     ones = np.ones(len(x_1), int)
-    prediction = predict(model.denoiser, model.theta, x_1, ones)
+    prediction = model.predict(x_1, ones)
     if isinstance(model.decoder, GaussianDecoder):
         return prediction.x_0_hat, np.full((1,) * x_1.ndim, model.decoder.variance, x_1.dtype)
     return model.decoder.denoiser(None, x_1, ones), model.decoder.denoiser.posterior_variance(x_1, ones)

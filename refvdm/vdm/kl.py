@@ -4,8 +4,8 @@ printed, 13.24 has them the other way round.
     KL(q(x_T | x_0) ‖ N(0, I))                                              prior_kl
     KL_t = KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)),  t = 2..T          diffusion_kl
 
-p(x_{t-1} | x_t) is q's posterior (13.25) with x̂_0 in the place of x_0, and a variance of its own where
-it has one. There is no KL at t = 1: q(x_0 | x_1, x_0) has no width.
+p(x_{t-1} | x_t) is q's posterior (13.25) with x̂_0 in the place of x_0, and a variance of its own
+where it has one. There is no KL at t = 1: q(x_0 | x_1, x_0) has no width.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import checks
 from ..autodiff import Array
-from ..gaussian import expm1_minus, kl_normal, sum_per_example
+from ..gaussian import kl_normal, sum_per_example
 from .forward import noisy
 from .schedule import Schedule, factor
 
@@ -53,7 +53,7 @@ def prior_kl(schedule: Schedule, x_0: Array) -> Array:
 
 
 def diffusion_kl(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> Array:
-    """KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² (batch,), nats: p has q's variance. t in 2..T."""
+    """KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² (batch,), nats; p has q's variance. t in 2..T."""
     x_0, _ = noisy("x_0", x_0, schedule, t, first=2)
     return kl_same_variance(schedule, x_0, checks.like("x_0_hat", x_0_hat, "x_0", x_0), t)
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .. import checks
 from ..autodiff import Array
 from ..autodiff.tree import Tree
 from .forward import q_posterior

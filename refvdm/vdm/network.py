@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from ..autodiff import defvjp, linear
 from ..nn import MLP, time_features
 from .decoder import level_logits
-from .forward import coefficient
 from .schedule import Schedule, Scheduled
 
 LEVEL_FEATURES = 8
@@ -160,4 +158,5 @@ class RegressionDenoiser(Scheduled):
     def __call__(self, theta: dict, x_t: Any, t: Any) -> Any:
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         v = self.network(theta, x_t, level_features(gamma, x_t.dtype))
-        return coefficient(np.sqrt(expit(-gamma)), x_t) * x_t - coefficient(np.sqrt(expit(gamma)), x_t) * v
+        signal, width = self.schedule.scales_at(t, x_t)
+        return signal * x_t - width * v

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from ..gaussian import sum_per_example
-from .forward import check_floats, coefficient, gammas
-from .schedule import Schedule, Scheduled
+from .. import checks
+from .forward import noisy
+from .schedule import Schedule, Scheduled, factor
 
 # target from (value, x, a, s), for every source
 FORMULAS = {
@@ -46,15 +46,14 @@ def convert(value: Any, x_t: Any, t: Any, schedule: Schedule, *, source: str, ta
     for name, kind in (("source", source), ("target", target)):
         if kind not in PARAMETRISATIONS:
             raise ValueError(f"convert: unknown {name} {kind!r}; known are {', '.join(PARAMETRISATIONS)}")
-    check_floats("x_t", x_t)
+    x_t = checks.floats("x_t", x_t)
     if np.shape(value) != np.shape(x_t):
         raise ValueError(f"convert: value must have x_t's shape {np.shape(x_t)}, got {np.shape(value)}")
-    gamma = schedule.gamma_at(t)
-    if np.shape(gamma) not in ((), np.shape(x_t)[:1]):
-        raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, got {np.shape(gamma)}")
+    if np.shape(t) not in ((), np.shape(x_t)[:1]):
+        raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, got {np.shape(t)}")
+    a, s = schedule.scales_at(t, x_t)
     if source == target:
         return value
-    a, s = coefficient(np.sqrt(expit(-gamma)), x_t), coefficient(np.sqrt(expit(gamma)), x_t)
     return FORMULAS[source, target](value, x_t, a, s)
 
 
@@ -64,15 +63,16 @@ def loss_weight(schedule: Schedule, t: Any, x_0: Any, parametrisation: str = "ep
         x_0: (SNR_{t-1} - SNR_t)/2,    eps: (exp(gamma_t - gamma_{t-1}) - 1)/2,    v: that of x_0 times 1 - abar_t,
         score: that of eps times 1 - abar_t;    simple: 1, for eps, not a bound
     """
-    before, now = gammas(schedule, t, x_0, "x_0", first=2)
-    eps = 0.5 * np.expm1(now - before)
+    noisy("x_0", x_0, schedule, t, first=2)
     if parametrisation == "simple":
-        return np.ones_like(eps)
+        return np.ones(np.shape(t))
     if parametrisation not in PARAMETRISATIONS:
         raise ValueError(f"loss_weight: unknown parametrisation {parametrisation!r}; known are {', '.join(PARAMETRISATIONS)} and simple")
     # |x_0 - x_0 hat|² = |eps - eps hat|²/SNR_t = (1 - abar_t) |v - v hat|²; |eps - eps hat|² = (1 - abar_t) |score - score hat|²
-    factors = {"x_0": lambda: np.exp(-now), "eps": lambda: 1.0, "v": lambda: expit(-now), "score": lambda: expit(now)}
-    return eps * factors[parametrisation]()
+    x_0_weight, one_minus_alpha_bar = 0.5 * schedule.snr_drop[t], schedule.one_minus_alpha_bar[t]
+    factors = {"x_0": lambda: 1.0, "eps": lambda: 1 / schedule.snr[t],
+               "v": lambda: one_minus_alpha_bar, "score": lambda: one_minus_alpha_bar / schedule.snr[t]}
+    return x_0_weight * factors[parametrisation]()
 
 
 def weighted_error(schedule: Schedule, truth: Any, prediction: Any, t: Any, parametrisation: str = "eps") -> Any:
@@ -81,7 +81,7 @@ def weighted_error(schedule: Schedule, truth: Any, prediction: Any, t: Any, para
     if np.shape(prediction) != np.shape(truth):
         raise ValueError(f"weighted_error: prediction must have truth's shape {np.shape(truth)}, got shape {np.shape(prediction)}")
     error = sum_per_example(np.square(truth - prediction))
-    return coefficient(weight, error) * error
+    return factor(weight, error) * error
 
 
 class ConvertedDenoiser(Scheduled):

@@ -15,14 +15,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from ..autodiff import stop_gradient, vjp
 from ..gaussian import log_normal, sum_per_example
 from ..ode import solve
-from .elbo import Model
-from .forward import check_floats, check_rng, noise
+from .. import checks
+from .kl import examples
+from .model import Model
 from .sample import _start
+from .schedule import scales
 
 
 def velocity(model: Model) -> Callable:
@@ -34,7 +35,7 @@ def velocity(model: Model) -> Callable:
         # a solver's last stage may stand an ulp beyond the end
         gamma = float(np.clip(gamma, gammas[0], gammas[-1])) if type(gamma) is np.ndarray else gamma
         t = np.full(len(x), np.interp(gamma, gammas, times))
-        a = x.dtype.type(np.sqrt(expit(-gamma)))
+        a = x.dtype.type(scales(gamma)[0])
         return 0.5 * a * (a * x - model.x_0_hat(x, t))
 
     return f
@@ -62,16 +63,14 @@ def flow_log_prob(vdm: Any, theta: Any, x: Any, *, base: Callable | None = None,
 
     With an exact denoiser and base, the log-density of q(x_1) itself. ValueError for another divergence, probes of another shape.
     """
-    check_floats("x", x)
-    if not x.size:
-        raise ValueError(f"x must hold at least one example, got shape {x.shape}")
+    x = examples("x", x)
     if divergence not in ("exact", "hutchinson"):
         raise ValueError(f"flow_log_prob: divergence must be 'exact' or 'hutchinson', got {divergence!r}")
     if divergence == "hutchinson" and probes is None:
-        check_rng("flow_log_prob", rng)
+        checks.generator("flow_log_prob: rng", rng)
         probes = rng.choice([-1.0, 1.0], x.shape).astype(x.dtype)
     if divergence == "hutchinson":
-        probes = noise("flow_log_prob", x.shape, x.dtype, None, probes, "probes")
+        probes = checks.noise("flow_log_prob", x.shape, x.dtype, None, probes, "probes")
     model, gammas = _frozen(vdm, theta)
     n, D = len(x), x[0].size
     flow = velocity(model)

@@ -1,8 +1,8 @@
 """The noise levels: how much of x_0 is left in x_t, t = 1..T, and everything computed from it.
 
-Stored is gamma_t = -log SNR_t = log((1 - ᾱ_t)/ᾱ_t), rising in t. All that 13.22-13.29 ask for follows
-from it in float64, once, as a table indexed by t. This is the only file in which the numerics of
-the levels stand: the others gather from the tables and read as the lecture does.
+Stored is gamma_t = -log SNR_t = log((1 - ᾱ_t)/ᾱ_t), rising in t. All that 13.22-13.29 ask for
+follows from it in float64, once, as a table indexed by t. This is the only file in which the
+numerics of the levels stand: the others gather from the tables and read as the lecture does.
 
 With r_t = SNR_t/SNR_{t-1} = exp(gamma_{t-1} - gamma_t), nothing here is a difference of two numbers
 that nearly agree:
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -31,8 +31,6 @@ from scipy.special import expit
 from .. import checks
 from ..autodiff import Array, Tensor, stop_gradient
 from ..gaussian import expm1_minus
-
-Self = TypeVar("Self", bound="Scheduled")
 
 
 class Schedule:
@@ -46,8 +44,8 @@ class Schedule:
         alpha_bar, one_minus_alpha_bar    ᾱ_t and 1 - ᾱ_t of the whole way, 13.28;  alpha_bar[0] = 1
         sqrt_alpha, sqrt_alpha_bar, sqrt_one_minus_alpha_bar      their roots
         snr, snr_drop              ᾱ_t/(1 - ᾱ_t), and SNR_{t-1} - SNR_t of 13.29;  snr[0] = inf
-        posterior_x_t, posterior_x_0, posterior_var     what the mean of q(x_{t-1} | x_t, x_0), 13.25,
-                                   multiplies x_t and x_0 by, and its variance;  nan at t = 0
+        posterior_x_t, posterior_x_0, posterior_var      q(x_{t-1} | x_t, x_0), 13.25: the factors
+                                   of x_t and x_0 in its mean, its variance;  nan at t = 0
         log_posterior_var, log_one_minus_alpha          log of what the names say
 
     gamma may be a Tensor (a schedule that is learned); then so are the tables.
@@ -172,8 +170,8 @@ class Schedule:
 
     @cached_property
     def prior_spread(self) -> Any:
-        """-ᾱ_T - log(1 - ᾱ_T), as e^d - 1 - d with d = log(1 - ᾱ_T): when ᾱ_T is 1e-12 it is ᾱ_T²/2, and
-        the difference would be 0."""
+        """-ᾱ_T - log(1 - ᾱ_T), as e^d - 1 - d with d = log(1 - ᾱ_T): when ᾱ_T is 1e-12 it is ᾱ_T²/2,
+        and the difference would be 0."""
         return expm1_minus(-softplus(-self.gamma[self.T]))
 
     def snr_lost(self, s: int, t: int) -> Any:
@@ -268,7 +266,7 @@ class Scheduled:
 
     schedule: Schedule
 
-    def with_schedule(self: Self, schedule: Schedule) -> Self:
+    def with_schedule(self, schedule: Schedule) -> Any:
         """The same under another schedule: how a model with a learned one passes it on."""
         other = copy.copy(self)
         other.schedule = schedule
