@@ -506,7 +506,7 @@ def test_errors_of_the_closed_forms():
             f(2.5)
     with pytest.raises(TypeError, match="x_0 must be an array of floats"):
         diffusion_kl(schedule, X.astype(int), X, 2)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="must have x_0's shape"):
         diffusion_kl_general(schedule, X, X, X[:, :1], 2, 0.0)
 
 

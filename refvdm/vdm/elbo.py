@@ -2,7 +2,9 @@
 
     log p(x_0) ≥ E_q(x_1 | x_0) log p(x_0 | x_1)                                      reconstruction
                  - KL(q(x_T | x_0) ‖ p(x_T))                                          prior_kl
-                 - Σ_{t=2}^T E_q(x_t | x_0) KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t))  diffusion_kl
+                 - Σ_{t=2}^T E_q(x_t | x_0) KL_t                                      diffusion_kl
+
+    KL_t = KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t))
 
 The KLs are in closed form (kl.py), from q to p; 13.24 as printed has them the other way round. Each
 expectation is replaced by one draw of x_t. So what comes out scatters, and may exceed log p(x_0);
@@ -44,7 +46,8 @@ def exact_elbo(model: Model, x_0: Array, noise: Noise, rows: int) -> ELBO:
     return ELBO.of(reconstruction, prior_kl, diffusion_kl)
 
 
-def kl_terms(model: Model, x_0: Array, noise: Noise, rows: int) -> Iterator[tuple[np.ndarray, Array]]:
+def kl_terms(model: Model, x_0: Array, noise: Noise,
+             rows: int) -> Iterator[tuple[np.ndarray, Array]]:
     """(ts, KL_t for these t as (len(ts), batch)), until t = 2..T is through: about `rows` noisy
     examples at a time, so that memory does not grow with T."""
     n, T = len(x_0), model.schedule.T
@@ -75,8 +78,8 @@ def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
 
 
 class Noise:
-    """eps[t-1] for t = 1..T in order, a few at a time: slices of the caller's array (T, batch, ...),
-    or the same numbers drawn when needed."""
+    """eps[t-1] for t = 1..T in order, a few at a time: slices of the caller's array (T, batch,
+    ...), or the same numbers drawn when needed."""
 
     def __init__(self, who: str, T: int, x_0: Array, rng: np.random.Generator | None, eps: Any):
         self.who, self.shape, self.dtype, self.rng, self.t = who, x_0.shape, x_0.dtype, rng, 0

@@ -1,5 +1,5 @@
-"""The variational diffusion model of 13.4.2 as its users see it: arguments are checked here, noise and
-times are drawn here. The bound itself is in elbo.py, p in model.py, q in forward.py."""
+"""The variational diffusion model of 13.4.2 as its users see it: arguments are checked here, noise
+and times are drawn here. The bound itself is in elbo.py, p in model.py, q in forward.py."""
 from __future__ import annotations
 
 from typing import Any
@@ -22,18 +22,18 @@ from .schedule import Schedule
 class VDM:
     """A variational diffusion model: q fixed by the schedule, p by a denoiser and a decoder.
 
-    denoiser    model.Denoiser: denoiser(theta, x_t, t) -> x̂_0 of x_t's shape, x_t (batch, ...), t an
-                array (batch,)
+    denoiser    model.Denoiser: denoiser(theta, x_t, t) -> x̂_0 of x_t's shape, x_t (batch, ...), t
+                an array (batch,)
     schedule    a Schedule, or a LearnedSchedule
     decoder     model.Decoder: GaussianDecoder, CategoricalDecoder, ...
-    variance    of p(x_{t-1} | x_t): "small" is σ_q², that of q(x_{t-1} | x_t, x_0), for which KL_t is
-                that of 13.29; "large" is 1 - α_t; an array (T+1,) indexed by t (entries 0 and 1 are
-                not used); or a LearnedVariance
+    variance    of p(x_{t-1} | x_t): "small" is that of q(x_{t-1} | x_t, x_0), for which KL_t has the
+                closed form of 13.29; "large" is 1 - α_t; an array (T+1,) indexed by t (entries 0
+                and 1 are not used); or a LearnedVariance
 
-    theta is any tree and goes to the denoiser whole, unless schedule or variance is learned. Then it
-    is {"denoiser": ..., "schedule": ..., "variance": ...} with the last two where they are learned. A
-    denoiser or decoder that holds a schedule is given the learned one through with_schedule; inside
-    a gradient a learned schedule makes everything float64.
+    theta is any tree and goes to the denoiser whole, unless schedule or variance is learned. Then
+    it is {"denoiser": ..., "schedule": ..., "variance": ...} with the last two where they are
+    learned. A denoiser or decoder that holds a schedule is given the learned one through
+    with_schedule; inside a gradient a learned schedule makes everything float64.
     TypeError or ValueError for parts that do not fit together.
     """
 
@@ -63,18 +63,18 @@ class VDM:
         denoiser, decoder, schedule = self.denoiser, self.decoder, self.schedule
         if "schedule" in learned:
             schedule = schedule(theta["schedule"])
-            denoiser, decoder = (part.with_schedule(schedule) if hasattr(part, "with_schedule") else part
-                                 for part in (denoiser, decoder))
+            denoiser, decoder = _under(schedule, denoiser), _under(schedule, decoder)
         log_variance = _log_variance(self.variance, schedule, theta)
-        return Model(denoiser, theta["denoiser"] if learned else theta, schedule, decoder, log_variance)
+        own = theta["denoiser"] if learned else theta
+        return Model(denoiser, own, schedule, decoder, log_variance)
 
     def elbo(self, theta: Tree, x_0: Array, rng: np.random.Generator | None = None, *,
              eps: Any = None, rows: int = 1024) -> ELBO:
         """13.24 with the exact sum over t = 2..T; x_0 (batch, ...) floats; (batch,) each, nats.
 
-        eps (T, batch, ...) standard normal: eps[t-1] makes x_t from x_0; rng draws exactly that array
-        when eps is not given. The denoiser sees about `rows` noisy examples at a time, and memory
-        does not grow with T.
+        eps (T, batch, ...) standard normal: eps[t-1] makes x_t from x_0; rng draws exactly that
+        array when eps is not given. The denoiser sees about `rows` noisy examples at a time, and
+        memory does not grow with T.
         """
         x_0, model, rows = examples("x_0", x_0), self.at(theta), checks.integer("rows", rows)
         return exact_elbo(model, x_0, Noise("elbo", model.schedule.T, x_0, rng, eps), rows)
@@ -106,7 +106,7 @@ class VDM:
         if t is None:
             t = _draw_times(n, T, rng, times)
         else:
-            t = np.broadcast_to(checks.integers("t", t, ((), (n,)), 2, T), (n,))
+            t = np.broadcast_to(checks.integers("t", t, n, 2, T), (n,))
         eps = checks.noise("elbo_estimate", (2, *x_0.shape), x_0.dtype, rng, eps)
         return one_t_elbo(model, x_0, t, eps)
 
@@ -137,30 +137,37 @@ def _draw_times(n: int, T: int, rng: Any, times: str) -> np.ndarray:
     return np.minimum(2 + np.floor(u * (T - 1)).astype(int), T)  # u just below 1 may round up
 
 
+def _under(schedule: Schedule, part: Any) -> Any:
+    """A denoiser or decoder with this schedule, if it wants one."""
+    return part.with_schedule(schedule) if hasattr(part, "with_schedule") else part
+
+
 def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
     """log of p's variance as a table (T+1,), None where it is q's."""
     if isinstance(variance, str):
         return None if variance == "small" else schedule.log_one_minus_alpha
-    table = np.log(variance[2:]) if isinstance(variance, np.ndarray) else variance(
-        theta["variance"], schedule)
+    if isinstance(variance, np.ndarray):
+        table = np.log(variance[2:])
+    else:
+        table = variance(theta["variance"], schedule)
     return np.concatenate([np.full(2, np.nan), table])  # there is no KL at t = 1
 
 
 def _check_variance(variance: Any, T: int) -> Any:
     if isinstance(variance, LearnedVariance):
         if variance.T != T:
-            raise ValueError(f"VDM: the learned variance is for T = {variance.T}, the schedule has "
-                             f"T = {T}")
+            raise ValueError(f"VDM: the learned variance is for T = {variance.T}, the schedule "
+                             f"has T = {T}")
         return variance
     if isinstance(variance, str):
         if variance not in ("small", "large"):
-            raise ValueError(f"VDM: unknown variance {variance!r}; known are small, large, an array "
-                             f"(T+1,) and a LearnedVariance")
+            raise ValueError(f"VDM: unknown variance {variance!r}; known are small, large, an "
+                             "array (T+1,) and a LearnedVariance")
         return variance
     variance = np.array(variance, np.float64)
     if variance.shape != (T + 1,) or not np.all((variance[2:] > 0) & (variance[2:] < np.inf)):
-        raise ValueError(f"VDM: variance must hold {T + 1} numbers indexed by t, positive and finite "
-                         f"from t = 2 on, got shape {variance.shape}")
+        raise ValueError(f"VDM: variance must hold {T + 1} numbers indexed by t, positive and "
+                         f"finite from t = 2 on, got shape {variance.shape}")
     return variance
 
 
@@ -168,16 +175,17 @@ def _check_one_schedule(schedule: Schedule, denoiser: Any, decoder: Any) -> None
     parts = {"denoiser": denoiser, "decoder's denoiser": getattr(decoder, "denoiser", None)}
     for name, part in parts.items():
         own = getattr(part, "schedule", schedule)
-        if isinstance(own, Schedule) and not np.array_equal(*map(stop_gradient, (own.gamma,
-                                                                                schedule.gamma))):
-            raise ValueError(f"VDM: the {name} was made for another schedule, {own!r}, than the "
-                             f"model's, {schedule!r}: what it says of time t would be about another "
-                             f"noise level")
+        if isinstance(own, Schedule):
+            gamma, models = stop_gradient((own.gamma, schedule.gamma))
+            if not np.array_equal(gamma, models):
+                raise ValueError(f"VDM: the {name} was made for another schedule, {own!r}, than the "
+                                 f"model's, {schedule!r}: what it says of time t would be about "
+                                 f"another noise level")
 
 
 def _check_keys(theta: Any, learned: dict) -> None:
     expected = {"denoiser", *learned}
     if not isinstance(theta, dict) or theta.keys() != expected:
         got = sorted(theta) if isinstance(theta, dict) else type(theta).__name__
-        raise ValueError(f"VDM: with a learned {' and '.join(sorted(learned))} theta must be a dict "
-                         f"with the keys {sorted(expected)}, got {got}")
+        raise ValueError(f"VDM: with a learned {' and '.join(sorted(learned))} theta must be a "
+                         f"dict with the keys {sorted(expected)}, got {got}")
