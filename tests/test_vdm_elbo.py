@@ -483,7 +483,7 @@ def test_errors_of_the_estimate():
             MODEL.elbo_estimate(THETA, X, t=t, eps=eps)
     with pytest.raises(ValueError, match=r"shape \(batch,\) = \(3,\)"):
         MODEL.elbo_estimate(THETA, X, t=[2, 3], eps=eps)
-    with pytest.raises(ValueError, match="times must be 'uniform' or 'stratified', got 'strat'"):
+    with pytest.raises(ValueError, match="elbo_estimate: times must be one of uniform, stratified, got 'strat'"):
         MODEL.elbo_estimate(THETA, X, rng, times="strat")
     with pytest.raises(ValueError, match="Generator"):
         MODEL.elbo_estimate(THETA, X, eps=eps)

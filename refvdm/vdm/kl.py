@@ -60,8 +60,10 @@ def diffusion_kl(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> Arra
 
 def diffusion_kl_general(schedule: Schedule, x_t: Array, x_0: Array, x_0_hat: Array, t: Any,
                          log_var_p: Any) -> Array:
-    """KL_t (batch,), nats, for any variance of p: KL(q(x_{t-1} | x_t, x_0) ‖ N(q's posterior mean at
-    x̂_0, exp(log_var_p))). With q's own variance it is diffusion_kl.
+    """KL_t (batch,), nats, for any variance of p; with q's own it is diffusion_kl. With m(x_0) the
+    mean of q(x_{t-1} | x_t, x_0):
+
+        KL(q(x_{t-1} | x_t, x_0) ‖ N(m(x̂_0), exp(log_var_p)))
 
     log_var_p broadcasts against x_t: a number, (batch, 1, ...) or x_t's shape; t in 2..T.
     """

@@ -29,8 +29,8 @@ class LearnedSchedule:
     ends "learned": also {"gamma_1": (), "log_range": ()}, beginning at gamma_1 and gamma_T;
         "fixed": those stay, exactly.
 
-    init begins at linear gamma (network: near it). ValueError for T < 2, gamma_T <= gamma_1, unknown
-    form or ends, parameters of the wrong shape.
+    init begins at linear gamma (network: near it). ValueError for T < 2, gamma_T <= gamma_1, an
+    unknown form or ends, parameters of the wrong shape.
     """
 
     def __init__(self, T: int, gamma_1: float = -7.0, gamma_T: float = 6.0, *, form: str = "table",

@@ -19,8 +19,8 @@ class Denoiser(Protocol):
     It may also have
         .logits(theta, x_t, t) -> (batch, ..., K)    a categorical of its own for each element
         .expectation(logits) -> x̂_0                  its mean: then one evaluation gives both
-        .schedule, .with_schedule(schedule)          when it needs the noise levels; the second gives
-                                                     the same denoiser under learned ones
+        .schedule, .with_schedule(schedule)          when it needs the noise levels; the second
+                                                     gives the same denoiser under learned ones
     """
 
     def __call__(self, theta: Any, x_t: Any, t: Any, /) -> Any:
@@ -75,7 +75,7 @@ class Model(NamedTuple):
         return predict_x_0(self.denoiser, self.theta, x_t, t)
 
     def step(self, x_t: Array, t: int) -> tuple[Array, Array]:
-        """(mean, var) of p(x_{t-1} | x_t), t in 2..T: q's posterior with x̂_0 in the place of x_0."""
+        """(mean, var) of p(x_{t-1} | x_t), t in 2..T: q's posterior with x̂_0 in place of x_0."""
         x_0_hat = self.x_0_hat(x_t, np.full(len(x_t), t))
         mean, var = q_posterior(self.schedule, x_t, x_0_hat, t)
         return mean, var if self.log_variance is None else self._variance(x_t, t)

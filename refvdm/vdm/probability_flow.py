@@ -22,7 +22,7 @@ from ..ode import solve
 from .. import checks
 from .kl import examples
 from .model import Model
-from .sample import _start
+from .sample import start_of_chain
 from .schedule import scales
 
 
@@ -48,7 +48,7 @@ def flow_sample(vdm: Any, theta: Any, shape: tuple, rng: np.random.Generator | N
     options as refvdm.ode.solve takes them. What is left of the noise is sqrt(1 - abar_1) wide; the decoder is not asked.
     """
     model, gammas = _frozen(vdm, theta)
-    x = _start(shape, rng, x_T, theta)
+    x = start_of_chain(shape, rng, x_T, theta)
     return solve(velocity(model), x, [gammas[-1], gammas[0]], rtol=rtol, atol=atol, dense=False, **options).zs[-1]
 
 

@@ -18,20 +18,22 @@ def ancestral_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator
                    x_T: Any = None, eps: Any = None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (t, x_t) for t = T, T-1, ..., 1, 0: the chain of p from noise to data; shape (n, ...).
 
-    x_T (n, ...) and eps (T, n, ...) are standard normal, drawn from rng unless given; eps[t-1] makes x_{t-1} from x_t:
+    x_T (n, ...) and eps (T, n, ...) are standard normal, drawn from rng unless given. eps[t-1]
+    makes x_{t-1} from x_t,
 
-        x_{t-1} = mean of q(x_{t-1} | x_t, x̂_0(x_t, t)) + p's standard deviation eps[t-1],  t = T..2,
+        x_{t-1} = μ_t + σ_t eps[t-1],    t = T..2,
 
-    and eps[0] the decoder's draw of x_0. The dtype is that of x_T, or of theta's parameters, or
+    with σ_t² the variance of p(x_{t-1} | x_t) and μ_t the mean of q(x_{t-1} | x_t, x̂_0(x_t, t)).
+    eps[0] makes the decoder's draw of x_0. The dtype is that of x_T, or of theta's parameters, or
     float64.
     """
-    x = _start(shape, rng, x_T, theta)
+    x = start_of_chain(shape, rng, x_T, theta)
     model, T = vdm.at(theta), vdm.schedule.T
     if eps is not None:
         eps = checks.noise("sample", (T, *shape), x.dtype, None, eps)
     yield T, x
     for t in range(T, 0, -1):
-        eps_t = eps[t - 1] if eps is not None else checks.noise("sample", shape, x.dtype, rng, None)
+        eps_t = _noise("sample", t - 1, eps, x, rng)
         if t == 1:
             yield 0, model.draw(x, eps_t)
         else:
@@ -51,14 +53,14 @@ def ddim_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | 
         x_s = √ᾱ_s x̂_0 + √(1 - ᾱ_s - σ²) ε̂ + σ eps,    σ² = eta² (1 - ᾱ_s) (1 - SNR_t/SNR_s)
 
     eta = 1 is ancestral sampling with q's variance, eta = 0 adds no noise on the way. The times are
-    evenly spaced integers from T to 1, all of them by default. x_T (n, ...) and eps (steps + 1, n,
-    ...) are drawn from rng unless given; eps[0] is the decoder's, eps[i] is used on the way into the
-    i-th time from below; with eta = 0 only eps[0] is needed, and drawn.
+    evenly spaced integers from T to 1, all of them by default. x_T (n, ...) and eps of shape
+    (steps + 1, n, ...) are drawn from rng unless given. eps[0] is the decoder's; eps[i] is used on
+    the way from the i-th time above t = 1 to the one below it; with eta = 0 only eps[0] is drawn.
     ValueError for eta outside [0, 1] and steps outside 1..T-1.
     """
     eta, T = checks.number("ddim_sample: eta", eta, "[0, 1]"), vdm.schedule.T
     steps = T - 1 if steps is None else checks.integer("ddim_sample: steps", steps, 1, T - 1)
-    x = _start(shape, rng, x_T, theta)
+    x = start_of_chain(shape, rng, x_T, theta)
     if eps is not None:
         eps = checks.noise("ddim_sample", (steps + 1, *shape), x.dtype, None, eps)
     model, times = vdm.at(theta), np.round(np.linspace(1, T, steps + 1)).astype(int)
@@ -72,14 +74,19 @@ def ddim_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | 
         kept = factor(np.sqrt(1 - new), x) * at_s.sqrt_one_minus_alpha_bar
         x = at_s.sqrt_alpha_bar * x_0_hat + kept * eps_hat
         if eta > 0:
-            eps_i = eps[i] if eps is not None else checks.noise("ddim_sample", shape, x.dtype, rng, None)
+            eps_i = _noise("ddim_sample", i, eps, x, rng)
             x = x + factor(np.sqrt(new), x) * at_s.sqrt_one_minus_alpha_bar * eps_i
-    eps_0 = eps[0] if eps is not None else checks.noise("ddim_sample", shape, x.dtype, rng, None)
-    return model.draw(x, eps_0)
+    return model.draw(x, _noise("ddim_sample", 0, eps, x, rng))
 
 
-def _start(shape: tuple, rng: np.random.Generator | None, x_T: Any, theta: Tree) -> np.ndarray:
-    """x_T of the given shape, in its own dtype or that of theta."""
+def start_of_chain(shape: tuple, rng: np.random.Generator | None, x_T: Any,
+                   theta: Tree) -> np.ndarray:
+    """x_T of the given shape, as given or drawn; its dtype as ancestral_path says."""
     shape = checks.sizes("sample: shape", shape)
     dtype = getattr(x_T, "dtype", None) or float_dtype(theta)
     return checks.noise("sample", shape, dtype, rng, x_T, "x_T")
+
+
+def _noise(who: str, i: int, eps: Any, x: np.ndarray, rng: np.random.Generator | None) -> Any:
+    """eps[i], or drawn when there is no eps."""
+    return checks.noise(who, x.shape, x.dtype, rng, None) if eps is None else eps[i]

@@ -170,8 +170,8 @@ class Schedule:
 
     @cached_property
     def prior_spread(self) -> Any:
-        """-ᾱ_T - log(1 - ᾱ_T), as e^d - 1 - d with d = log(1 - ᾱ_T): when ᾱ_T is 1e-12 it is ᾱ_T²/2,
-        and the difference would be 0."""
+        """-ᾱ_T - log(1 - ᾱ_T), as e^d - 1 - d with d = log(1 - ᾱ_T): for small ᾱ_T it is nearly
+        ᾱ_T²/2, and the difference would be rounded to 0."""
         return expm1_minus(-softplus(-self.gamma[self.T]))
 
     def snr_lost(self, s: int, t: int) -> Any:

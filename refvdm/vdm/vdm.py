@@ -26,9 +26,9 @@ class VDM:
                 an array (batch,)
     schedule    a Schedule, or a LearnedSchedule
     decoder     model.Decoder: GaussianDecoder, CategoricalDecoder, ...
-    variance    of p(x_{t-1} | x_t): "small" is that of q(x_{t-1} | x_t, x_0), for which KL_t has the
-                closed form of 13.29; "large" is 1 - α_t; an array (T+1,) indexed by t (entries 0
-                and 1 are not used); or a LearnedVariance
+    variance    of p(x_{t-1} | x_t): "small" is that of q(x_{t-1} | x_t, x_0), for which KL_t has
+                the closed form of 13.29; "large" is 1 - α_t; an array (T+1,) indexed by t (entries
+                0 and 1 are not used); or a LearnedVariance
 
     theta is any tree and goes to the denoiser whole, unless schedule or variance is learned. Then
     it is {"denoiser": ..., "schedule": ..., "variance": ...} with the last two where they are
@@ -53,17 +53,17 @@ class VDM:
 
     def at(self, theta: Tree) -> Model:
         """p with these parameters: what is learned becomes a Schedule and a table of variances."""
-        learned = {}
-        if isinstance(self.schedule, LearnedSchedule):
-            learned["schedule"] = self.schedule
-        if isinstance(self.variance, LearnedVariance):
-            learned["variance"] = self.variance
+        parts = {"schedule": self.schedule, "variance": self.variance}
+        learned = [name for name, part in parts.items()
+                   if isinstance(part, (LearnedSchedule, LearnedVariance))]
         if learned:
             _check_keys(theta, learned)
-        denoiser, decoder, schedule = self.denoiser, self.decoder, self.schedule
-        if "schedule" in learned:
-            schedule = schedule(theta["schedule"])
+        denoiser, decoder = self.denoiser, self.decoder
+        if isinstance(self.schedule, LearnedSchedule):
+            schedule = self.schedule(theta["schedule"])
             denoiser, decoder = _under(schedule, denoiser), _under(schedule, decoder)
+        else:
+            schedule = self.schedule
         log_variance = _log_variance(self.variance, schedule, theta)
         own = theta["denoiser"] if learned else theta
         return Model(denoiser, own, schedule, decoder, log_variance)
@@ -93,12 +93,13 @@ class VDM:
 
     def elbo_estimate(self, theta: Tree, x_0: Array, rng: np.random.Generator | None = None, *,
                       t: Any = None, eps: Any = None, times: str = "uniform") -> ELBO:
-        """13.29 as an unbiased estimate of 13.24: one t in 2..T for each example, its KL times T - 1
-        in the place of the sum.
+        """13.29 as an unbiased estimate of 13.24: one t in 2..T for each example, and its KL_t
+        times T - 1 in the place of the sum.
 
-        t (batch,) integers, drawn from rng unless given: times="uniform" independently, "stratified"
-        from one uniform number u as (u + i/batch) mod 1, spread over the batch, each still uniform
-        (Kingma et al. 2021, I.1). eps (2, batch, ...): eps[0] makes x_1, eps[1] x_t; drawn after t.
+        t (batch,) integers, drawn from rng unless given. times="uniform" draws them independently;
+        "stratified" takes all from one uniform number u, as (u + i/batch) mod 1: spread over the
+        batch, each still uniform (Kingma et al. 2021, I.1). eps (2, batch, ...): eps[0] makes x_1,
+        eps[1] makes x_t; drawn after t.
         """
         checks.one_of("elbo_estimate: times", times, ("uniform", "stratified"))
         x_0, model = examples("x_0", x_0), self.at(theta)
@@ -178,12 +179,12 @@ def _check_one_schedule(schedule: Schedule, denoiser: Any, decoder: Any) -> None
         if isinstance(own, Schedule):
             gamma, models = stop_gradient((own.gamma, schedule.gamma))
             if not np.array_equal(gamma, models):
-                raise ValueError(f"VDM: the {name} was made for another schedule, {own!r}, than the "
-                                 f"model's, {schedule!r}: what it says of time t would be about "
-                                 f"another noise level")
+                raise ValueError(f"VDM: the {name} was made for another schedule, {own!r}, than "
+                                 f"the model's, {schedule!r}: what it says of time t would be "
+                                 "about another noise level")
 
 
-def _check_keys(theta: Any, learned: dict) -> None:
+def _check_keys(theta: Tree, learned: list[str]) -> None:
     expected = {"denoiser", *learned}
     if not isinstance(theta, dict) or theta.keys() != expected:
         got = sorted(theta) if isinstance(theta, dict) else type(theta).__name__
