@@ -62,6 +62,11 @@ def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
     return x_0_hat
 
 
+def under(schedule: Schedule, part: Any) -> Any:
+    """A denoiser, decoder or network with this schedule, if it wants one."""
+    return part.with_schedule(schedule) if hasattr(part, "with_schedule") else part
+
+
 class Model(NamedTuple):
     """p with its parameters, as `VDM.at(theta)` gives it."""
 

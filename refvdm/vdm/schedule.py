@@ -163,8 +163,7 @@ class Schedule:
         return (1 - weight) * self.gamma[below] + weight * self.gamma[below + 1]
 
     def scales_at(self, t: Any, x: Array) -> tuple[Any, Any]:
-        """√ᾱ_t and √(1 - ᾱ_t), of which x_t is made (13.28), as factors for x; t real in [1, T], a
-        number or (batch,)."""
+        """√ᾱ_t and √(1 - ᾱ_t) of 13.28 as factors for x; t real in [1, T], a number or (batch,)."""
         signal, noise = scales(self.gamma_at(t))
         return factor(signal, x), factor(noise, x)
 
@@ -179,8 +178,7 @@ class Schedule:
         return -np.expm1(self.gamma[s] - self.gamma[t])
 
     def __repr__(self) -> str:
-        first, last = self.gamma[1], self.gamma[self.T]
-        return f"Schedule(T={self.T}, gamma_1={first:.4g}, gamma_T={last:.4g})"
+        return f"Schedule(T={self.T}, gamma_1={self.gamma[1]:.4g}, gamma_T={self.gamma[-1]:.4g})"
 
     @cached_property
     def _rounded(self) -> dict[np.dtype, _Rounded]:

@@ -14,7 +14,7 @@ from .elbo import ELBO, Noise, exact_elbo, kl_terms, one_t_elbo
 from .hvae import as_mhvae
 from .kl import examples
 from .learned import LearnedSchedule, LearnedVariance
-from .model import Decoder, Denoiser, Model
+from .model import Decoder, Denoiser, Model, under
 from .sample import ancestral_path
 from .schedule import Schedule
 
@@ -61,7 +61,7 @@ class VDM:
         denoiser, decoder = self.denoiser, self.decoder
         if isinstance(self.schedule, LearnedSchedule):
             schedule = self.schedule(theta["schedule"])
-            denoiser, decoder = _under(schedule, denoiser), _under(schedule, decoder)
+            denoiser, decoder = under(schedule, denoiser), under(schedule, decoder)
         else:
             schedule = self.schedule
         log_variance = _log_variance(self.variance, schedule, theta)
@@ -136,11 +136,6 @@ def _draw_times(n: int, T: int, rng: Any, times: str) -> np.ndarray:
         return rng.integers(2, T + 1, n)
     u = (rng.random() + np.arange(n) / n) % 1.0
     return np.minimum(2 + np.floor(u * (T - 1)).astype(int), T)  # u just below 1 may round up
-
-
-def _under(schedule: Schedule, part: Any) -> Any:
-    """A denoiser or decoder with this schedule, if it wants one."""
-    return part.with_schedule(schedule) if hasattr(part, "with_schedule") else part
 
 
 def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
