@@ -62,5 +62,6 @@ def _first_step(model: Model, x_1: Array) -> tuple[Array, Array]:
     ones, decoder = np.ones(len(x_1), int), model.decoder
     if isinstance(decoder, ExactDecoder):
         return decoder.denoiser(None, x_1, ones), decoder.denoiser.posterior_variance(x_1, ones)
+    assert isinstance(decoder, GaussianDecoder)  # as_mhvae has made sure
     variance = np.full((1,) * x_1.ndim, decoder.variance, x_1.dtype)
     return model.predict(x_1, ones).x_0_hat, variance
