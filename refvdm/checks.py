@@ -59,14 +59,14 @@ def reals(name: str, x: Any, shape: Sequence, *, finite: bool = True) -> np.ndar
     return array.astype(np.float64)
 
 
-def integers(name: str, x: Any, shapes: Sequence[tuple], least: int, most: int) -> np.ndarray:
-    """An integer, or an array of integers, of one of these shapes, each in least..most."""
+def integers(name: str, x: Any, batch: int, least: int, most: int) -> np.ndarray:
+    """One integer for all, or an array (batch,) of them, each in least..most."""
     array = np.asarray(x)
     if array.dtype.kind not in "iu" or not _ordinary(x):
         raise TypeError(f"{name} must be an integer or an array of integers, got {what(array)}")
-    if array.shape not in shapes:
-        expected = " or ".join(map(str, shapes))
-        raise ValueError(f"{name} must be one integer or have shape {expected}, got {array.shape}")
+    if array.shape not in ((), (batch,)):
+        raise ValueError(f"{name} must be one integer or have shape (batch,) = ({batch},), "
+                         f"got shape {array.shape}")
     if array.size and not (least <= array.min() and array.max() <= most):
         raise ValueError(f"{name} must lie in {least}..{most}, got {array.min()}..{array.max()}")
     return array

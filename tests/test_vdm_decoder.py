@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from refvdm.autodiff import check_vjp
 from refvdm.vdm import VDM, CategoricalDecoder, ExactDecoder, GaussianDecoder, Schedule
-from refvdm.vdm.decoder import Prediction
+from refvdm.vdm.model import Prediction
 from refvdm.vdm.denoiser import PointsDenoiser
 
 SCHEDULE = Schedule.linear_gamma(5, -3, 3)

@@ -498,7 +498,7 @@ def test_errors_of_the_estimate():
             MODEL.elbo_estimate(THETA, X, t=t, eps=eps)
     with pytest.raises(ValueError, match=r"shape \(batch,\) = \(3,\)"):
         MODEL.elbo_estimate(THETA, X, t=[2, 3], eps=eps)
-    with pytest.raises(ValueError, match="times must be 'uniform' or 'stratified', got 'strat'"):
+    with pytest.raises(ValueError, match="elbo_estimate: times must be one of uniform, stratified, got 'strat'"):
         MODEL.elbo_estimate(THETA, X, rng, times="strat")
     with pytest.raises(ValueError, match="Generator"):
         MODEL.elbo_estimate(THETA, X, eps=eps)
@@ -521,7 +521,7 @@ def test_errors_of_the_closed_forms():
             f(2.5)
     with pytest.raises(TypeError, match="x_0 must be an array of floats"):
         diffusion_kl(schedule, X.astype(int), X, 2)
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="must have x_0's shape"):
         diffusion_kl_general(schedule, X, X, X[:, :1], 2, 0.0)
 
 

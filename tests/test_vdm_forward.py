@@ -190,7 +190,7 @@ def test_errors_in_x(f):
 
 
 def test_other_errors():
-    with pytest.raises(ValueError, match=r"one shape, got \(3, 2\) and \(3, 1\)"):
+    with pytest.raises(ValueError, match=r"x_t must have x_0's shape \(3, 1\), got \(3, 2\)"):
         q_posterior(SCHEDULE, X, X[:, :1], 2)
     with pytest.raises(TypeError, match="x_t must be an array of floats"):
         q_posterior(SCHEDULE, X.astype(int), X, 2)

@@ -141,7 +141,7 @@ def test_errors_of_the_parameters():
     wrong = [{}, None, 3.0, np.zeros(4), {"increments": np.zeros(4)}, parameters | {"increments": np.zeros(5)},
              parameters | {"more": np.zeros(1)}, parameters | {"gamma_1": np.zeros(1)}]
     for p in wrong:
-        with pytest.raises(ValueError, match="LearnedSchedule: expected parameters of shapes .*increments"):
+        with pytest.raises(ValueError, match="LearnedSchedule: parameters must be a dict of shapes .*increments"):
             learned(p)
     with pytest.raises(ValueError, match="gamma must be finite"):
         learned(parameters | {"gamma_1": np.array(np.nan)})
@@ -255,7 +255,7 @@ def test_theta_needs_its_keys():
     with pytest.raises(ValueError, match=r"a learned schedule theta must .* the keys "
                                          r"\['denoiser', 'schedule'\], got \['denoiser'\]"):
         vdm.elbo({"denoiser": theta["denoiser"]}, x_0, eps=eps)
-    with pytest.raises(ValueError, match="LearnedSchedule: expected parameters"):
+    with pytest.raises(ValueError, match="LearnedSchedule: parameters must be a dict"):
         vdm.elbo({**theta, "schedule": {"increments": np.zeros(2)}}, x_0, eps=eps)
 
 

@@ -8,7 +8,7 @@ from refvdm.datasets import scale_levels
 from refvdm.fit import fit
 from refvdm.optim import Adam
 from refvdm.vdm import VDM, CategoricalDecoder, GaussianDecoder, Schedule, sample_q
-from refvdm.vdm.decoder import predict
+from refvdm.vdm.model import predict
 from refvdm.vdm.network import (
     AxialNetwork,
     CategoricalDenoiser,

@@ -149,9 +149,9 @@ def test_gradients(source, target):
 
 def test_errors_of_convert():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
-    for kwargs, name in (({"source": "epsilon", "target": "v"}, "source 'epsilon'"),
-                         ({"source": "v", "target": "x0"}, "target 'x0'")):
-        with pytest.raises(ValueError, match=f"convert: unknown {name}; known are x_0, eps, v, score"):
+    for kwargs, name, got in (({"source": "epsilon", "target": "v"}, "source", "epsilon"),
+                              ({"source": "v", "target": "x0"}, "target", "x0")):
+        with pytest.raises(ValueError, match=f"convert: {name} must be one of x_0, eps, v, score, got '{got}'"):
             convert(x, x, 1, schedule, **kwargs)
     with pytest.raises(ValueError, match=r"convert: value must have x_t's shape \(2, 3\), got \(2, 1\)"):
         convert(x[:, :1], x, 1, schedule, source="v", target="eps")
@@ -244,8 +244,8 @@ def test_the_simple_loss_is_no_bound():
 def test_errors_of_the_weights():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
     for f in (lambda kind: loss_weight(schedule, 2, x, kind), lambda kind: weighted_error(schedule, x, x, 2, kind)):
-        with pytest.raises(ValueError, match="loss_weight: unknown parametrisation 'noise'; "
-                                             "known are x_0, eps, v, score and simple"):
+        with pytest.raises(ValueError, match="loss_weight: parametrisation must be one of "
+                                             "x_0, eps, v, score, simple, got 'noise'"):
             f("noise")
     for t in (1, 4, np.array([2, 1])):
         with pytest.raises(ValueError, match="t must lie in 2..3"):
@@ -309,8 +309,8 @@ def test_converted_denoiser_under_a_learned_schedule():
 
 def test_errors_of_converted_denoisers():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
-    with pytest.raises(ValueError,
-                       match="ConvertedDenoiser: unknown parametrisation 'simple'; known are x_0, eps, v, score"):
+    with pytest.raises(ValueError, match="ConvertedDenoiser: parametrisation must be one of "
+                                         "x_0, eps, v, score, got 'simple'"):
         ConvertedDenoiser(predicts_x_0, schedule, "simple")
     with pytest.raises(ValueError, match="convert: value must have x_t's shape"):
         ConvertedDenoiser(lambda theta, x, t: x[:1], schedule, "v")(None, x, 1)

@@ -305,7 +305,7 @@ def test_x_T_is_drawn_from_the_generator():
 
 def test_errors():
     flow, x = model(gaussian()), np.zeros((2, 2))
-    with pytest.raises(ValueError, match="divergence must be 'exact' or 'hutchinson', got 'trace'"):
+    with pytest.raises(ValueError, match="flow_log_prob: divergence must be one of exact, hutchinson, got 'trace'"):
         flow_log_prob(flow, None, x, divergence="trace")
     for probes in (np.ones((1, 2)), np.ones(2), np.ones((2, 3))):
         with pytest.raises(ValueError, match=r"flow_log_prob: probes must have shape \(2, 2\), got"):

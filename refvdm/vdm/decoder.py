@@ -1,115 +1,104 @@
 """p(x_0 | x_1), the decoder of the first term of 13.24.
 
-A decoder has two methods; anything that has them will do:
+A decoder is anything with these two methods (model.Decoder):
 
-    log_prob(x_0, x_1, prediction, schedule) -> (batch,)     log p(x_0 | x_1) in nats, summed over each example
-    sample(x_1, prediction, schedule, eps) -> x_0            a draw, made from standard normal eps of x_0's shape
+    log_prob(x_0, x_1, prediction, schedule)      log p(x_0 | x_1) in nats (batch,), summed over
+                                                  each example
+    sample(x_1, prediction, schedule, eps)        a draw of x_0, made from standard normal eps of
+                                                  x_0's shape
 
 prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits or None.
 """
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import expit, ndtr
+from scipy.special import ndtr
 
-from ..autodiff import Tensor, log_softmax, stop_gradient
+from .. import checks
+from ..autodiff import Array, Tensor, log_softmax, stop_gradient
 from ..gaussian import log_normal, sum_per_example
-from .schedule import Schedule
-
-
-class Prediction(NamedTuple):
-    """A denoiser's answer: x_0 hat, shape of x_t, and its logits (batch, ..., K) when it has a categorical of its own."""
-
-    x_0_hat: Any
-    logits: Any
-
-
-def predict(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Prediction:
-    """Ask a denoiser for all it has, in one evaluation when it can say `expectation(logits)` -> x_0 hat."""
-    logits = denoiser.logits(theta, x_t, t) if hasattr(denoiser, "logits") else None
-    if logits is not None and hasattr(denoiser, "expectation"):
-        return Prediction(denoiser.expectation(logits), logits)
-    return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
-
-
-def predict_x_0(denoiser: Any, theta: Any, x_t: Any, t: Any) -> Any:
-    """x_0 hat(x_t, t) and no more. ValueError unless it has x_t's shape."""
-    x_0_hat = denoiser(theta, x_t, t)
-    if np.shape(x_0_hat) != np.shape(x_t):
-        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got {np.shape(x_0_hat)}")
-    return x_0_hat
+from .model import Prediction
+from .schedule import Schedule, scales
 
 
 class GaussianDecoder:
-    """p(x_0 | x_1) = N(x_0; x_0 hat(x_1, 1), variance I), for float data. ValueError unless variance > 0 and finite."""
+    """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. ValueError unless variance is
+    positive and finite."""
 
     def __init__(self, variance: float):
-        if isinstance(variance, bool) or not isinstance(variance, (int, float, np.number)) or not 0 < variance < np.inf:
-            raise ValueError(f"GaussianDecoder: variance must be positive and finite, got {variance}")
-        self.variance = float(variance)
+        self.variance = checks.positive("GaussianDecoder: variance", variance)
 
-    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+    def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         return sum_per_example(log_normal(x_0, prediction.x_0_hat, float(np.log(self.variance))))
 
-    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+    def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps
 
 
 class CategoricalDecoder:
-    """p(x_0 | x_1) = product over elements of a categorical over K levels, for integer data scaled to floats.
+    """p(x_0 | x_1) = product over elements of a categorical over K levels, for integer data scaled
+    to floats.
 
-    levels (K,) are the scaled values, rising; every element of x_0 must be one of them. The logits are the denoiser's own
-    (a denoiser with .logits(theta, x_t, t) -> (batch, ..., K)); without those, the exact Gaussian log-likelihoods of x_1 under
-    each level, log N(x_1; sqrt(abar_1) v_k, 1 - abar_1), normalised over k (as Kingma et al. 2021, appendix E): the posterior of
-    an element under equal weights of all levels.
-    ValueError for levels that are not finite and rising, logits of another K, or an x_0 that is none of the levels.
+    levels (K,) are the scaled values, rising; every element of x_0 must be one of them. The logits
+    are the denoiser's own, where it has .logits(theta, x_t, t) -> (batch, ..., K). Otherwise they
+    are the exact Gaussian log-likelihoods of x_1 under each level, log N(x_1; √ᾱ_1 v_k, 1 - ᾱ_1),
+    normalised over k (as Kingma et al. 2021, appendix E): the posterior of an element if all levels
+    weigh the same.
+    ValueError for levels that are not finite and rising, logits of another K, or an x_0 that is
+    none of the levels.
     """
 
     def __init__(self, levels: Any):
-        self.levels = np.array(levels, np.float64)
-        if self.levels.ndim != 1 or len(self.levels) < 2 or not np.all(np.isfinite(self.levels)) or not np.all(np.diff(self.levels) > 0):
-            raise ValueError(f"CategoricalDecoder: levels must be at least two finite rising numbers, shape (K,), got {levels!r}")
+        v = self.levels = np.array(levels, np.float64)
+        if v.ndim != 1 or len(v) < 2 or not np.all(np.isfinite(v)) or not np.all(np.diff(v) > 0):
+            raise ValueError("CategoricalDecoder: levels must be at least two finite rising "
+                             f"numbers, shape (K,), got {levels!r}")
 
-    def log_probs(self, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+    def log_probs(self, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 = v_k | x_1) for every element and level: (batch, ..., K)."""
-        logits = prediction.logits
+        logits, shape = prediction.logits, (*np.shape(x_1), len(self.levels))
         if logits is None:
             logits = level_logits(x_1, schedule.gamma[1], self.levels)
-        elif np.shape(logits) != (*np.shape(x_1), len(self.levels)):
-            raise ValueError(f"CategoricalDecoder: the denoiser's logits must have x_t's shape and K behind, "
-                             f"{(*np.shape(x_1), len(self.levels))}, got {np.shape(logits)}")
+        elif np.shape(logits) != shape:
+            raise ValueError("CategoricalDecoder: the denoiser's logits must have x_t's shape and "
+                             f"K behind, {shape}, got {np.shape(logits)}")
         return log_softmax(logits, axis=-1)
 
-    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
-        chosen = self._one_hot(x_0)
-        return sum_per_example(np.sum(np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0), axis=-1))
+    def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        log_probs = np.where(self._one_hot(x_0), self.log_probs(x_1, prediction, schedule), 0.0)
+        return sum_per_example(np.sum(log_probs, axis=-1))
 
-    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+    def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         k, _ = choose(np.exp(self.log_probs(x_1, prediction, schedule)), eps)
         return self.levels.astype(x_1.dtype)[k]
 
-    def _one_hot(self, x_0: Any) -> np.ndarray:
+    def _one_hot(self, x_0: Array) -> np.ndarray:
+        x_0 = stop_gradient(x_0)
         levels = self.levels.astype(x_0.dtype)
         spacing = np.min(np.diff(levels))
         if spacing <= 0:
-            raise ValueError(f"CategoricalDecoder: in {x_0.dtype} two of the levels are the same number; use a wider dtype or scale them")
-        # equal up to rounding: 2 k/255 - 1 in float32 and linspace(-1, 1, 256) differ in the last bits
+            raise ValueError(f"CategoricalDecoder: in {x_0.dtype} two of the levels are the same "
+                             "number; use a wider dtype or scale them")
+        # equal up to rounding: 2 k/255 - 1 in float32 and linspace(-1, 1, 256) differ in last bits
         rounding = min(8 * np.finfo(x_0.dtype).eps * np.max(np.abs(levels)), spacing / 4)
-        chosen = np.abs(stop_gradient(x_0)[..., None] - levels) <= rounding
+        chosen = np.abs(x_0[..., None] - levels) <= rounding
         known = np.any(chosen, axis=-1)
         if not np.all(known):
             at = tuple(map(int, np.argwhere(~known)[0]))
-            raise ValueError(f"CategoricalDecoder: x_0 must hold levels only ({self.levels[0]:g} to {self.levels[-1]:g}, K = "
-                             f"{len(self.levels)}), got {stop_gradient(x_0)[at]} at index {at}")
+            low, high = self.levels[0], self.levels[-1]
+            raise ValueError(f"CategoricalDecoder: x_0 must hold levels only ({low:g} to {high:g}, "
+                             f"K = {len(levels)}), got {x_0[at]} at index {at}")
         return chosen
 
 
 class ExactDecoder:
-    """The true p(x_0 | x_1) of a known data distribution, from one of the exact denoisers of denoiser.py.
+    """The true p(x_0 | x_1) of a known data distribution, from one of the exact denoisers of
+    denoiser.py.
 
-    With it and that denoiser the bound is as tight as T steps allow, so that it can be held against the known entropy.
+    With it and that denoiser the bound is as tight as T steps allow, so that it can be held against
+    the known entropy.
     """
 
     def __init__(self, denoiser: Any):
@@ -118,34 +107,39 @@ class ExactDecoder:
     def with_schedule(self, schedule: Schedule) -> ExactDecoder:
         return ExactDecoder(self.denoiser.with_schedule(schedule))
 
-    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+    def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         return self.denoiser.log_posterior(x_0, x_1, np.ones(len(x_1), int))
 
-    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+    def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
 
 
-def level_logits(x_t: Any, gamma: Any, levels: np.ndarray) -> Any:
-    """log N(x_t; sqrt(abar) v_k, 1 - abar) for every element and level, up to a constant in k: (batch, ..., K).
+def level_logits(x_t: Array, gamma: Any, levels: np.ndarray) -> Array:
+    """log N(x_t; √ᾱ v_k, 1 - ᾱ) for every element and level, up to a constant in k, with ᾱ at
+    gamma () or (batch,), float64: (batch, ..., K).
 
-    -(x_t - sqrt(abar) v)²/(2 (1 - abar)), gamma () or (batch,), float64. From the difference: multiplied out, terms as large as the
-    SNR would cancel, in float32 to 0.01 nats at gamma = -13.
+        -(x_t - √ᾱ v_k)²/(2 (1 - ᾱ))
+
+    The difference is squared as it stands. Multiplied out, terms as large as the SNR would cancel,
+    in float32 to 0.01 nats at gamma = -13.
     """
     gamma = np.reshape(gamma, np.shape(gamma) + (1,) * (np.ndim(x_t) if np.ndim(gamma) else 0))
-    means = np.sqrt(expit(-gamma)) * levels
-    scale = -0.5 / expit(gamma)
+    signal, width = scales(gamma)
+    means, scale = signal * levels, -0.5 / np.square(width)
     if type(means) is not Tensor:
         means, scale = np.asarray(means, x_t.dtype), np.asarray(scale, x_t.dtype)
     return np.square(np.expand_dims(x_t, -1) - means) * scale
 
 
 def choose(probabilities: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Draw k with probabilities (..., K) from standard normal eps (...), by inverse CDF of u = Phi(eps): k rises with eps.
+    """Draw k with probabilities (..., K) from standard normal eps (...), by inverse CDF of
+    u = Φ(eps): k rises with eps. A k without probability is never drawn.
 
-    Also what is left of u, (u - P(< k))/P(k): uniform again, and independent of k. A k without probability is never drawn.
+    Also returned is what is left of u, (u - P(< k))/P(k): uniform again, and independent of k.
     """
     cumulated = np.cumsum(probabilities, axis=-1, dtype=np.float64)
     u = np.maximum(ndtr(eps.astype(np.float64)), np.finfo(float).tiny) * cumulated[..., -1]
     k = np.sum(cumulated < u[..., None], axis=-1)
-    p, upto = (np.take_along_axis(a, k[..., None], axis=-1)[..., 0] for a in (probabilities, cumulated))
+    p, upto = (np.take_along_axis(a, k[..., None], axis=-1)[..., 0]
+               for a in (probabilities, cumulated))
     return k, 1 - (upto - u) / p

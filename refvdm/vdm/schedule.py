@@ -1,67 +1,158 @@
-"""The noise schedule: how much of x_0 is left at t = 1..T.
+"""The noise levels: how much of x_0 is left in x_t, t = 1..T, and everything computed from it.
 
-Stored is gamma_t = -log SNR_t = log((1 - abar_t)/abar_t), rising in t. Everything else follows without cancellation:
+Stored is gamma_t = -log SNR_t = log((1 - ᾱ_t)/ᾱ_t), rising in t. All that 13.22-13.29 ask for
+follows from it in float64, once, as a table indexed by t. This is the only file in which the
+numerics of the levels stand: the others gather from the tables and read as the lecture does.
 
-    abar_t = expit(-gamma_t)      1 - abar_t = expit(gamma_t)      log abar_t = -softplus(gamma_t)      SNR_t = exp(-gamma_t)
+With r_t = SNR_t/SNR_{t-1} = exp(gamma_{t-1} - gamma_t), nothing here is a difference of two numbers
+that nearly agree:
 
-Time index, here and everywhere: t = 1..T, x_0 is the data, abar_0 = 1. Others count otherwise:
+    ᾱ_t = expit(-gamma_t)          1 - ᾱ_t = expit(gamma_t)          log ᾱ_t = -softplus(gamma_t)
+    α_t = ᾱ_t/ᾱ_{t-1} = exp(softplus(gamma_{t-1}) - softplus(gamma_t))
+    1 - r_t = -expm1(gamma_{t-1} - gamma_t)                          1 - α_t = (1 - ᾱ_t) (1 - r_t)
+    SNR_{t-1} - SNR_t = SNR_t expm1(gamma_t - gamma_{t-1})
 
-    DDPM, improved-diffusion, diffusers     their index i = 0..T-1 is t - 1: betas[i] = 1 - alpha_{i+1}
-    Kingma et al. 2021 (VDM)                their z at time (t - 1)/T' with T' = T - 1; gamma(0) is gamma_1, gamma(1) is gamma_T,
-                                            so that they count T - 1 diffusion terms (t = 2..T) as T'
+Time index, here and everywhere: t = 1..T, x_0 is the data, ᾱ_0 = 1. Others count otherwise:
+
+    DDPM, improved-diffusion, diffusers   their index i = 0..T-1 is t - 1: betas[i] = 1 - α_{i+1}
+    Kingma et al. 2021 (VDM)              their z at time (t - 1)/T' with T' = T - 1: gamma(0) is
+                                          gamma_1, gamma(1) is gamma_T, and they count the T - 1
+                                          diffusion terms (t = 2..T) as T'
 """
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from ..autodiff import stop_gradient
+from .. import checks
+from ..autodiff import Array, Tensor, stop_gradient
+from ..gaussian import expm1_minus
 
 
 class Schedule:
-    """The table of gamma_1..gamma_T. Schedule(gamma) takes those T numbers; see also the named constructors.
+    """The noise levels gamma_1..gamma_T. Schedule(gamma) takes those T numbers; see also the named
+    constructors.
 
-    .T, and tables of shape (T+1,) indexed by t: .gamma (gamma[0] = -inf), .alpha_bar (alpha_bar[0] = 1), .snr (snr[0] = inf),
-    .alpha (alpha[0] = 1). float64. gamma may be a Tensor (a schedule that is learned); then so are the tables.
+    .T, and tables (T+1,) indexed by t, float64 and read-only:
+
+        gamma                      -log SNR_t;  gamma[0] = -inf
+        alpha, one_minus_alpha     α_t and 1 - α_t of one step, 13.26;  alpha[0] = 1
+        alpha_bar, one_minus_alpha_bar    ᾱ_t and 1 - ᾱ_t of the whole way, 13.28;  alpha_bar[0] = 1
+        sqrt_alpha, sqrt_alpha_bar, sqrt_one_minus_alpha_bar      their roots
+        snr, snr_drop              ᾱ_t/(1 - ᾱ_t), and SNR_{t-1} - SNR_t of 13.29;  snr[0] = inf
+        posterior_x_t, posterior_x_0, posterior_var      q(x_{t-1} | x_t, x_0), 13.25: the factors
+                                   of x_t and x_0 in its mean, its variance;  nan at t = 0
+        log_posterior_var, log_one_minus_alpha          log of what the names say
+
+    gamma may be a Tensor (a schedule that is learned); then so are the tables.
     ValueError when T < 2, or gamma is not finite and strictly rising.
     """
 
+    gamma: Any
+
     def __init__(self, gamma: Any):
         if np.ndim(gamma) != 1 or len(gamma) < 2:
-            raise ValueError(f"Schedule: expected gamma_1..gamma_T with T >= 2, shape (T,), got shape {np.shape(gamma)}")
-        if isinstance(gamma, (list, tuple, np.ndarray)):
+            raise ValueError("Schedule: expected gamma_1..gamma_T with T >= 2, shape (T,), "
+                             f"got shape {np.shape(gamma)}")
+        if not isinstance(gamma, Tensor):
             gamma = np.array(gamma, np.float64)
         numbers = stop_gradient(gamma)
         if not np.all(np.isfinite(numbers)):
             raise ValueError("Schedule: gamma must be finite")
         if not np.all(np.diff(numbers) > 0):
             t = int(np.argmin(np.diff(numbers) > 0)) + 1
-            raise ValueError(f"Schedule: gamma must rise with t (every alpha < 1), but gamma_{t} = {numbers[t - 1]:.17g} "
-                             f"and gamma_{t + 1} = {numbers[t]:.17g}")
+            raise ValueError(f"Schedule: gamma must rise with t (every alpha < 1), but gamma_{t} = "
+                             f"{numbers[t - 1]:.17g} and gamma_{t + 1} = {numbers[t]:.17g}")
         self.T = len(numbers)
-        # gamma_0 = -inf is a constant beside the T numbers: no gradient passes through it
-        self.gamma = np.concatenate([np.array([-np.inf]), gamma])
+        self.gamma = _table([-np.inf], gamma)
 
-    @property
+    # -- the tables. Entries that would be 0 * inf in a gradient are constants in front
+
+    @cached_property
     def alpha_bar(self) -> Any:
-        return expit(-self.gamma)
+        return _table([1.0], expit(-self.gamma[1:]))
 
-    @property
-    def snr(self) -> Any:
-        # without gamma_0: the inf that stands for SNR_0 would multiply a gradient of 0
-        return np.concatenate([np.array([np.inf]), np.exp(-self.gamma[1:])])
+    @cached_property
+    def one_minus_alpha_bar(self) -> Any:
+        return _table([0.0], expit(self.gamma[1:]))
 
-    @property
-    def alpha(self) -> Any:
-        # alpha_t = abar_t / abar_{t-1} = exp(softplus(gamma_{t-1}) - softplus(gamma_t))
+    @cached_property
+    def sqrt_alpha_bar(self) -> Any:
+        return _table([1.0], np.sqrt(self.alpha_bar[1:]))
+
+    @cached_property
+    def sqrt_one_minus_alpha_bar(self) -> Any:
+        return _table([0.0], np.sqrt(self.one_minus_alpha_bar[1:]))
+
+    @cached_property
+    def _log_alpha(self) -> Any:
         s = softplus(self.gamma)
-        return np.concatenate([np.array([1.0]), np.exp(s[:-1] - s[1:])])
+        return s[:-1] - s[1:]
+
+    @cached_property
+    def alpha(self) -> Any:
+        return _table([1.0], np.exp(self._log_alpha))
+
+    @cached_property
+    def sqrt_alpha(self) -> Any:
+        return _table([1.0], np.exp(0.5 * self._log_alpha))
+
+    @cached_property
+    def _one_minus_r(self) -> Any:
+        return -np.expm1(self.gamma[:-1] - self.gamma[1:])
+
+    @cached_property
+    def one_minus_alpha(self) -> Any:
+        return _table([0.0], self.one_minus_alpha_bar[1:] * self._one_minus_r)
+
+    @cached_property
+    def snr(self) -> Any:
+        return _table([np.inf], np.exp(-self.gamma[1:]))
+
+    @cached_property
+    def snr_drop(self) -> Any:
+        here = self.gamma[2:]
+        return _table([np.nan, np.inf], np.exp(-here) * np.expm1(here - self.gamma[1:-1]))
+
+    @cached_property
+    def posterior_x_t(self) -> Any:
+        # √α_t (1 - ᾱ_{t-1})/(1 - ᾱ_t) = r_t/√α_t
+        log_r = self.gamma[:-1] - self.gamma[1:]
+        return _table([np.nan], np.exp(log_r - 0.5 * self._log_alpha))
+
+    @cached_property
+    def posterior_x_0(self) -> Any:
+        # √ᾱ_{t-1} (1 - α_t)/(1 - ᾱ_t) = √ᾱ_{t-1} (1 - r_t)
+        return _table([np.nan], self.sqrt_alpha_bar[:-1] * self._one_minus_r)
+
+    @cached_property
+    def posterior_var(self) -> Any:
+        # (1 - α_t) (1 - ᾱ_{t-1})/(1 - ᾱ_t) = (1 - ᾱ_{t-1}) (1 - r_t)
+        return _table([np.nan], self.one_minus_alpha_bar[:-1] * self._one_minus_r)
+
+    @cached_property
+    def log_posterior_var(self) -> Any:
+        log_var = np.log(self._one_minus_r[1:]) - softplus(-self.gamma[1:-1])
+        return _table([np.nan, -np.inf], log_var)
+
+    @cached_property
+    def log_one_minus_alpha(self) -> Any:
+        log_var = np.log(self._one_minus_r) - softplus(-self.gamma[1:])
+        return _table([-np.inf], log_var)
+
+    # -- what others ask of them
+
+    def at(self, t: Any, x: Array) -> Levels:
+        """The tables at t, one integer or (batch,), as factors for x (batch, ...)."""
+        return Levels(self, t, x)
 
     def gamma_at(self, t: Any) -> Any:
-        """gamma at real t in [1, T], any shape: straight lines between the table's entries. ValueError outside."""
+        """gamma at real t in [1, T], any shape: straight lines between the table's entries.
+        ValueError outside."""
         t = np.asarray(t)
         if not np.all((t >= 1) & (t <= self.T)):
             raise ValueError(f"gamma_at: t must lie in [1, {self.T}], got {_range(t)}")
@@ -71,45 +162,101 @@ class Schedule:
         weight = t - below
         return (1 - weight) * self.gamma[below] + weight * self.gamma[below + 1]
 
-    def __repr__(self) -> str:
-        return f"Schedule(T={self.T}, gamma_1={self.gamma[1]:.4g}, gamma_T={self.gamma[self.T]:.4g})"
+    def scales_at(self, t: Any, x: Array) -> tuple[Any, Any]:
+        """√ᾱ_t and √(1 - ᾱ_t) of 13.28 as factors for x; t real in [1, T], a number or (batch,)."""
+        signal, noise = scales(self.gamma_at(t))
+        return factor(signal, x), factor(noise, x)
 
-    # -- the usual ones
+    @cached_property
+    def prior_spread(self) -> Any:
+        """-ᾱ_T - log(1 - ᾱ_T), as e^d - 1 - d with d = log(1 - ᾱ_T): for small ᾱ_T it is nearly
+        ᾱ_T²/2, and the difference would be rounded to 0."""
+        return expm1_minus(-softplus(-self.gamma[self.T]))
+
+    def snr_lost(self, s: int, t: int) -> Any:
+        """1 - SNR_t/SNR_s for 1 <= s <= t."""
+        return -np.expm1(self.gamma[s] - self.gamma[t])
+
+    def __repr__(self) -> str:
+        return f"Schedule(T={self.T}, gamma_1={self.gamma[1]:.4g}, gamma_T={self.gamma[-1]:.4g})"
+
+    @cached_property
+    def _rounded(self) -> dict[np.dtype, _Rounded]:
+        return {}
+
+    def _tables(self, dtype: np.dtype) -> Any:
+        """What has the tables in this dtype."""
+        if dtype == np.float64 or isinstance(self.gamma, Tensor):
+            return self
+        if dtype not in self._rounded:
+            self._rounded[dtype] = _Rounded(self, dtype)
+        return self._rounded[dtype]
+
+    # -- the usual schedules
 
     @classmethod
     def from_alphas(cls, alphas: Any) -> Schedule:
-        """From alpha_1..alpha_T (T,), each in (0, 1): log abar_t = sum log alpha_i. ValueError otherwise."""
+        """From α_1..α_T (T,), each in (0, 1): log ᾱ_t = Σ log α_i. ValueError otherwise."""
         alphas = np.asarray(alphas, np.float64)
         if alphas.ndim != 1 or not np.all((alphas > 0) & (alphas < 1)):
-            raise ValueError(f"from_alphas: expected alphas of shape (T,), each in (0, 1), got shape {alphas.shape}, {_range(alphas)}")
+            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), "
+                             f"got shape {alphas.shape}, {_range(alphas)}")
         return cls._from_log_alphas(np.log(alphas))
 
     @classmethod
     def linear_beta(cls, T: int, beta_1: float = 1e-4, beta_T: float = 0.02) -> Schedule:
-        """1 - alpha_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
-        if not (0 < beta_1 < 1 and 0 < beta_T < 1):
-            raise ValueError(f"linear_beta: beta_1 and beta_T must lie in (0, 1), got {beta_1} and {beta_T}")
-        return cls._from_log_alphas(np.log1p(-np.linspace(beta_1, beta_T, _check_T(T))))
+        """1 - α_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
+        beta_1 = checks.number("linear_beta: beta_1", beta_1, "(0, 1)")
+        beta_T = checks.number("linear_beta: beta_T", beta_T, "(0, 1)")
+        betas = np.linspace(beta_1, beta_T, checks.integer("T", T, 2))
+        return cls._from_log_alphas(np.log1p(-betas))
 
     @classmethod
     def cosine(cls, T: int, s: float = 0.008, max_beta: float = 0.999) -> Schedule:
-        """abar_t in proportion to cos²(π/2 (t/T + s)/(1 + s)), 1 - alpha_t at most max_beta (Nichol & Dhariwal 2021)."""
-        if not s >= 0 or not 0 < max_beta < 1:
-            raise ValueError(f"cosine: expected s >= 0 and max_beta in (0, 1), got {s} and {max_beta}")
-        angle = np.pi / 2 * (np.arange(_check_T(T) + 1) / T + s) / (1 + s)
-        # 1 - cos²b/cos²a = sin(a + b) sin(b - a)/cos²a: they form 1 - abar_t/abar_{t-1}, which cancels for small t
+        """ᾱ_t in proportion to cos²(π/2 (t/T + s)/(1 + s)), 1 - α_t at most max_beta
+        (Nichol and Dhariwal 2021)."""
+        T, s = checks.integer("T", T, 2), checks.number("cosine: s", s, "[0, inf)")
+        max_beta = checks.number("cosine: max_beta", max_beta, "(0, 1)")
+        angle = np.pi / 2 * (np.arange(T + 1) / T + s) / (1 + s)
+        # 1 - cos²b/cos²a = sin(a + b) sin(b - a)/cos²a; others form 1 - ᾱ_t/ᾱ_{t-1}, which cancels
         beta = np.sin(angle[1:] + angle[:-1]) * np.sin(np.diff(angle)) / np.cos(angle[:-1]) ** 2
         return cls._from_log_alphas(np.log1p(-np.minimum(beta, max_beta)))
 
     @classmethod
     def linear_gamma(cls, T: int, gamma_1: float, gamma_T: float) -> Schedule:
-        """gamma from gamma_1 to gamma_T in equal steps: every step divides the SNR by the same number."""
-        return cls(np.linspace(gamma_1, gamma_T, _check_T(T)))
+        """gamma from gamma_1 to gamma_T in equal steps: each divides the SNR by the same number."""
+        return cls(np.linspace(gamma_1, gamma_T, checks.integer("T", T, 2)))
 
     @classmethod
     def _from_log_alphas(cls, log_alphas: np.ndarray) -> Schedule:
-        log_abar = np.cumsum(log_alphas)
-        return cls(np.log(-np.expm1(log_abar)) - log_abar)
+        log_alpha_bar = np.cumsum(log_alphas)
+        return cls(np.log(-np.expm1(log_alpha_bar)) - log_alpha_bar)
+
+
+class Levels:
+    """A schedule's tables at t as factors for x: `at.alpha_bar` is alpha_bar[t] in x's dtype, of
+    shape () or (batch, 1, ...), so that `at.alpha_bar * x` means what it says."""
+
+    def __init__(self, schedule: Schedule, t: Any, x: Array):
+        self._tables, self._t = schedule._tables(x.dtype), t
+        self._shape = np.shape(t) + (1,) * (x.ndim - 1) if np.ndim(t) else ()
+
+    def __getattr__(self, table: str) -> Any:
+        return getattr(self._tables, table)[self._t].reshape(self._shape)
+
+
+class _Rounded:
+    """The tables of a schedule in another dtype, each rounded from float64 when first asked for."""
+
+    def __init__(self, schedule: Schedule, dtype: np.dtype):
+        self._of, self._dtype = schedule, dtype
+
+    def __getattr__(self, table: str) -> np.ndarray:
+        if table.startswith("_"):  # copying and pickling ask for what is not there
+            raise AttributeError(table)
+        rounded = getattr(self._of, table).astype(self._dtype)
+        setattr(self, table, rounded)
+        return rounded
 
 
 class Scheduled:
@@ -124,15 +271,29 @@ class Scheduled:
         return other
 
 
+def scales(gamma: Any) -> tuple[Any, Any]:
+    """√ᾱ and √(1 - ᾱ) at the level gamma."""
+    return np.sqrt(expit(-gamma)), np.sqrt(expit(gamma))
+
+
 def softplus(x: Any) -> Any:
     """log(1 + e^x)."""
     return np.logaddexp(0.0, x)
 
 
-def _check_T(T: int) -> int:
-    if isinstance(T, bool) or not isinstance(T, (int, np.integer)) or T < 2:
-        raise ValueError(f"T must be an integer of at least 2, got {T!r}")
-    return T
+def factor(c: Any, x: Array) -> Any:
+    """c of shape () or (batch,) as a factor for x (batch, ...): axes of 1 behind, and x's dtype."""
+    if type(c) is not Tensor:
+        c = np.asarray(c, x.dtype)
+    return c.reshape(c.shape + (1,) * (x.ndim - 1)) if c.ndim and x.ndim > 1 else c
+
+
+def _table(first: list[float], rest: Any) -> Any:
+    """Constants for the first t, then the rest; read-only."""
+    table = np.concatenate([np.array(first), rest])
+    if isinstance(table, np.ndarray):
+        table.setflags(write=False)
+    return table
 
 
 def _range(x: np.ndarray) -> str:

@@ -1,0 +1,109 @@
+"""What a user brings to a VDM, and p, the model made of it: p(x_T) = N(0, I), p(x_{t-1} | x_t) for
+t = T..2, and the decoder p(x_0 | x_1)."""
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..autodiff import Array
+from ..autodiff.tree import Tree
+from .forward import q_posterior
+from .kl import kl_any_variance, kl_same_variance
+from .schedule import Schedule, factor
+
+
+class Denoiser(Protocol):
+    """What predicts x_0: any function or object that is called as denoiser(theta, x_t, t).
+
+    It may also have
+        .logits(theta, x_t, t) -> (batch, ..., K)    a categorical of its own for each element
+        .expectation(logits) -> x̂_0                  its mean: then one evaluation gives both
+        .schedule, .with_schedule(schedule)          when it needs the noise levels; the second
+                                                     gives the same denoiser under learned ones
+    """
+
+    def __call__(self, theta: Any, x_t: Any, t: Any, /) -> Any:
+        """x̂_0 of x_t's shape and dtype; x_t (batch, ...), t an array (batch,), of integers in the
+        bound, of floats in the probability flow; theta any tree."""
+
+
+class Decoder(Protocol):
+    """p(x_0 | x_1): any object with these two methods; see decoder.py."""
+
+    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+        """log p(x_0 | x_1) (batch,) in nats, summed over each example."""
+
+    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
+
+
+class Prediction(NamedTuple):
+    """What a denoiser says at x_t."""
+
+    x_0_hat: Any  # of x_t's shape
+    logits: Any  # (batch, ..., K), or None when it has none
+
+
+def predict(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Prediction:
+    """All that a denoiser has to say, in one evaluation where its x̂_0 follows from its logits."""
+    logits = denoiser.logits(theta, x_t, t) if hasattr(denoiser, "logits") else None
+    if logits is not None and hasattr(denoiser, "expectation"):
+        return Prediction(denoiser.expectation(logits), logits)
+    return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
+
+
+def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
+    """x̂_0(x_t, t) alone. ValueError unless it has x_t's shape."""
+    x_0_hat = denoiser(theta, x_t, t)
+    if np.shape(x_0_hat) != np.shape(x_t):
+        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got "
+                         f"{np.shape(x_0_hat)}")
+    return x_0_hat
+
+
+def under(schedule: Schedule, part: Any) -> Any:
+    """A denoiser, decoder or network with this schedule, if it wants one."""
+    return part.with_schedule(schedule) if hasattr(part, "with_schedule") else part
+
+
+class Model(NamedTuple):
+    """p with its parameters, as `VDM.at(theta)` gives it."""
+
+    denoiser: Denoiser
+    theta: Tree  # the denoiser's own
+    schedule: Schedule
+    decoder: Decoder
+    log_variance: Any  # of p(x_{t-1} | x_t), (T+1,) indexed by t; None where it is q's
+
+    def x_0_hat(self, x_t: Array, t: Any) -> Array:
+        return predict_x_0(self.denoiser, self.theta, x_t, t)
+
+    def step(self, x_t: Array, t: int) -> tuple[Array, Array]:
+        """(mean, var) of p(x_{t-1} | x_t), t in 2..T: q's posterior with x̂_0 in place of x_0."""
+        x_0_hat = self.x_0_hat(x_t, np.full(len(x_t), t))
+        mean, var = q_posterior(self.schedule, x_t, x_0_hat, t)
+        return mean, var if self.log_variance is None else self._variance(x_t, t)
+
+    def kl(self, x_0: Array, x_0_hat: Array, t: Any) -> Array:
+        """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)) (batch,), t in 2..T."""
+        if self.log_variance is None:
+            return kl_same_variance(self.schedule, x_0, x_0_hat, t)
+        log_var = factor(self.log_variance[t], x_0)
+        return kl_any_variance(self.schedule, x_0, x_0_hat, t, log_var)
+
+    def predict(self, x_t: Array, t: Any) -> Prediction:
+        return predict(self.denoiser, self.theta, x_t, t)
+
+    def reconstruction(self, x_0: Array, x_1: Array) -> Array:
+        """log p(x_0 | x_1) (batch,)."""
+        prediction = self.predict(x_1, np.ones(len(x_0), int))
+        return self.decoder.log_prob(x_0, x_1, prediction, self.schedule)
+
+    def draw(self, x_1: Array, eps: Array) -> Array:
+        """x_0 from p(x_0 | x_1), made from eps."""
+        prediction = self.predict(x_1, np.ones(len(x_1), int))
+        return self.decoder.sample(x_1, prediction, self.schedule, eps)
+
+    def _variance(self, x: Array, t: Any) -> Any:
+        return factor(np.exp(self.log_variance[t]), x)
