@@ -233,7 +233,8 @@ def test_the_simple_loss_is_no_bound():
 def test_errors_of_the_weights():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
     for f in (lambda kind: loss_weight(schedule, 2, x, kind), lambda kind: weighted_error(schedule, x, x, 2, kind)):
-        with pytest.raises(ValueError, match="loss_weight: parametrisation must be one of x_0, eps, v, score, simple, got 'noise'"):
+        expected = "loss_weight: parametrisation must be one of x_0, eps, v, score, simple, got 'noise'"
+        with pytest.raises(ValueError, match=expected):
             f("noise")
     for t in (1, 4, np.array([2, 1])):
         with pytest.raises(ValueError, match="t must lie in 2..3"):
@@ -297,7 +298,8 @@ def test_converted_denoiser_under_a_learned_schedule():
 
 def test_errors_of_converted_denoisers():
     schedule, x = Schedule([-1.0, 0.0, 1.0]), np.zeros((2, 3))
-    with pytest.raises(ValueError, match="ConvertedDenoiser: parametrisation must be one of x_0, eps, v, score, got 'simple'"):
+    expected = "ConvertedDenoiser: parametrisation must be one of x_0, eps, v, score, got 'simple'"
+    with pytest.raises(ValueError, match=expected):
         ConvertedDenoiser(predicts_x_0, schedule, "simple")
     with pytest.raises(ValueError, match="convert: value must have x_t's shape"):
         ConvertedDenoiser(lambda theta, x, t: x[:1], schedule, "v")(None, x, 1)
