@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit
 
 from .. import checks
-from ..autodiff import log_softmax
+from ..autodiff import Array, log_softmax
 from .schedule import Schedule, softplus
 
 
@@ -70,10 +70,10 @@ class LearnedSchedule:
             return Schedule(np.concatenate([gamma_1, middle, gamma_T]))
         return Schedule(parameters["gamma_1"] + np.exp(parameters["log_range"]) * shape)
 
-    def _increments(self, parameters: dict) -> Any:
+    def _increments(self, parameters: dict) -> Array:
         return np.cumsum(np.exp(log_softmax(parameters["increments"], axis=0)))[:-1]
 
-    def _network(self, parameters: dict) -> Any:
+    def _network(self, parameters: dict) -> Array:
         u = np.linspace(0.0, 1.0, self.T)
         l_1 = softplus(parameters["w1"]) * u + parameters["b1"]
         hidden = expit(np.expand_dims(l_1, 1) * softplus(parameters["w2"]) + parameters["b2"])
@@ -97,7 +97,7 @@ class LearnedVariance:
     def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return {"raw": np.full(self.T - 1, -4.0)}
 
-    def __call__(self, parameters: dict, schedule: Schedule) -> Any:
+    def __call__(self, parameters: dict, schedule: Schedule) -> Array:
         shapes = {"raw": (schedule.T - 1,)}
         checks.parameters("LearnedVariance: parameters", parameters, shapes)
         small, large = log_variances(schedule)

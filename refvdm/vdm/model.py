@@ -23,7 +23,7 @@ class Denoiser(Protocol):
                                                      gives the same denoiser under learned ones
     """
 
-    def __call__(self, theta: Any, x_t: Any, t: Any, /) -> Any:
+    def __call__(self, theta: Tree, x_t: Array, t: Any, /) -> Array:
         """x̂_0 of x_t's shape and dtype; x_t (batch, ...), t an array (batch,), of integers in the
         bound, of floats in the probability flow; theta any tree."""
 
@@ -31,10 +31,10 @@ class Denoiser(Protocol):
 class Decoder(Protocol):
     """p(x_0 | x_1): any object with these two methods; see decoder.py."""
 
-    def log_prob(self, x_0: Any, x_1: Any, prediction: Prediction, schedule: Schedule) -> Any:
+    def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 | x_1) (batch,) in nats, summed over each example."""
 
-    def sample(self, x_1: Any, prediction: Prediction, schedule: Schedule, eps: Any) -> Any:
+    def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         """x_0, a draw made from standard normal eps of x_0's shape."""
 
 
@@ -105,5 +105,5 @@ class Model(NamedTuple):
         prediction = self.predict(x_1, np.ones(len(x_1), int))
         return self.decoder.sample(x_1, prediction, self.schedule, eps)
 
-    def _variance(self, x: Array, t: Any) -> Any:
+    def _variance(self, x: Array, t: Any) -> Array:
         return factor(np.exp(self.log_variance[t]), x)

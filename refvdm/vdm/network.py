@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..autodiff import Array, defvjp, linear
+from ..autodiff.tree import Tree
 from ..nn import MLP, time_features
 from .decoder import level_logits
 from .schedule import Schedule, Scheduled
@@ -20,10 +21,10 @@ LEVEL_FEATURES = 8
 class Network(Protocol):
     """What the denoisers below learn with: any object with these two methods."""
 
-    def init(self, rng: np.random.Generator, dtype: Any = np.float32, /) -> Any:
+    def init(self, rng: np.random.Generator, dtype: Any = np.float32, /) -> Tree:
         """Random parameters theta, any tree."""
 
-    def __call__(self, theta: Any, x: Any, level: Any, /) -> Any:
+    def __call__(self, theta: Tree, x: Array, level: Array, /) -> Array:
         """(batch, n_out) from x (batch, D) and level (batch, 8), the level_features of gamma_t."""
 
 
@@ -174,11 +175,11 @@ class RegressionDenoiser(Scheduled):
     def __init__(self, network: Network, schedule: Schedule):
         self.network, self.schedule = network, schedule
 
-    def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> Any:
+    def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> Tree:
         """The network's parameters."""
         return self.network.init(rng, dtype)
 
-    def __call__(self, theta: Any, x_t: Array, t: Any) -> Array:
+    def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         v = self.network(theta, x_t, level_features(gamma, x_t.dtype))
         signal, width = self.schedule.scales_at(t, x_t)

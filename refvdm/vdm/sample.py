@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import checks
+from ..autodiff import Array
 from ..autodiff.tree import Tree, float_dtype
 from .schedule import factor
 
@@ -87,6 +88,6 @@ def start_of_chain(shape: tuple, rng: np.random.Generator | None, x_T: Any,
     return checks.noise("sample", shape, dtype, rng, x_T, "x_T")
 
 
-def _noise(who: str, i: int, eps: Any, x: np.ndarray, rng: np.random.Generator | None) -> Any:
+def _noise(who: str, i: int, eps: Any, x: np.ndarray, rng: np.random.Generator | None) -> Array:
     """eps[i], or drawn when there is no eps."""
     return checks.noise(who, x.shape, x.dtype, rng, None) if eps is None else eps[i]
