@@ -28,8 +28,8 @@ This is integrated backward, from ts[-1] to ts[0]. With g_i = dL/dz(ts[i]):
              dL/dts[i] = g_i f: L sees z(ts[i]), which moves with ts[i] at the speed f
     end      dL/dz0 = a + g_0,  dL/dθ = a_θ (13.17),  dL/dts[0] = a_t
 
-a_t is -a f all the way: to be at z a little later leaves less time to follow f. So a_t jumps where
-a does. g_0 has no part in dL/dts[0], because z(ts[0]) = z0 does not move with ts[0].
+a_t is -a f all the way: to be at z a little later, at t + ε, is to be at z - ε f now. So a_t jumps
+where a does. g_0 has no part in dL/dts[0], because z(ts[0]) = z0 does not move with ts[0].
 
 Two modes are this integration. They differ in where z in ∂f/∂z comes from:
 
@@ -83,7 +83,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
     reconstruct: with z beside it, integrated backward; else z comes from the interpolant. The
     other options are those of `adjoint`.
     """
-    # The augmented state is one vector, [z, a, a_theta, a_t]; without reconstruct z is empty.
+    # the augmented state is one vector, [z, a, a_theta, a_t]; without reconstruct z is empty
     n, n_z = solution.z0.size, solution.z0.size if reconstruct else 0
     z, a = slice(0, n_z), slice(n_z, n_z + n)
     a_theta, a_t = slice(a.stop, a.stop + field.n_theta), a.stop + field.n_theta
@@ -99,10 +99,17 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
         np.negative(a_df_dtheta, out=out[a_theta])  # 13.16
         out[a_t] = -a_df_dt
 
+    def keep(t: float, state: np.ndarray) -> None:
+        if trajectory:
+            rows.append((t, z_at(t, state), state))
+
     ts, zs = solution.ts.tolist(), solution.zs.reshape(len(solution.ts), n)
+    ts_bar, log = np.zeros(len(ts)), Log(keep=False)
+    rows: list[tuple[float, np.ndarray, np.ndarray]] = []
+    counted = a.stop if seminorm else None  # only z and a choose the steps
+    # the start: the adjoints are 0, a_theta as 13.17 has it
     state = np.zeros(a_t + 1, zs.dtype)
     state[z] = zs[-1, :n_z]
-    ts_bar, log, rows = np.zeros(len(ts)), Log(keep=False), []
     for i in range(len(ts) - 1, 0, -1):
         # the jumps at ts[i]
         g_f = float(zs_bar[i] @ field.value(ts[i], zs[i]))
@@ -112,27 +119,21 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
         ts_bar[i] = g_f
         if restart:
             state[z] = zs[i]
-        if trajectory:
-            rows.append((ts[i], z_at(ts[i], state), state))
+        keep(ts[i], state)
         # the way back to ts[i - 1]
-        counted = a.stop if seminorm else None
         stretch = _stretch(derivative, ts[i], state, ts[i - 1], options, log, counted)
         for t, state in stretch:
-            if trajectory:
-                rows.append((t, z_at(t, state), state))
+            keep(t, state)
+    # the end
     ts_bar[0] = state[a_t]
+    z0_bar, theta_bar = state[a] + zs_bar[0], state[a_theta]
 
-    if trajectory and not rows:  # there is one time only, and no way to go
-        rows.append((ts[0], z_at(ts[0], state), state))
-    way = None
-    if trajectory:
-        times, z_rows, states = map(np.array, zip(*rows))
-        shape = (len(rows), *solution.z0.shape)
-        way = Trajectory(times, z_rows.reshape(shape), states[:, a].reshape(shape),
-                         states[:, a_theta], states[:, a_t].astype(float))
+    if len(ts) == 1:
+        keep(ts[0], state)
+    way = _trajectory(rows, solution.z0.shape, a, a_theta) if trajectory else None
     error = state[z] - solution.z0.reshape(-1) if reconstruct else None
     rejected, accepted = log.counts
-    return Gradient(state[a] + zs_bar[0], state[a_theta], ts_bar, accepted, rejected, error, way)
+    return Gradient(z0_bar, theta_bar, ts_bar, accepted, rejected, error, way)
 
 
 def _stretch(derivative: RightHandSide, start: float, state: np.ndarray, end: float,
@@ -150,6 +151,15 @@ def _stretch(derivative: RightHandSide, start: float, state: np.ndarray, end: fl
         raise SolverError(error.reason, error.t, f"{where}: {error}") from None
 
 
+def _trajectory(rows: list[tuple[float, np.ndarray, np.ndarray]], shape: tuple[int, ...],
+                a: slice, a_theta: slice) -> Trajectory:
+    """From rows of t, z and the augmented state, for a z of this shape."""
+    t, z, states = (np.array(column) for column in zip(*rows))
+    shape = (len(rows), *shape)
+    return Trajectory(t, z.reshape(shape), states[:, a].reshape(shape), states[:, a_theta],
+                      states[:, -1].astype(float))
+
+
 def backsolve(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, options: Options, *,
               trajectory: bool = False, seminorm: bool = False, restart: bool = False) -> Gradient:
     """The gradient with z integrated backward; see `backward`."""
@@ -161,12 +171,13 @@ def interpolated(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
                  *, trajectory: bool = False, seminorm: bool = False) -> Gradient:
     """The gradient with z from the interpolant; see `backward`.
 
-    A loss s L has s times the gradient of L and should be given the same steps. But atol is an
-    absolute size of error, here one of adjoints alone. So zs_bar is divided by a power of 2, which
-    rounds nothing, to be of size 1 to 2, and what comes out is multiplied by it.
+    The gradient of s L is s times that of L, and the steps to it should be the same. But atol is
+    an absolute error, and the state holds nothing but adjoints, which grow with s. So zs_bar is
+    divided by a power of 2, which rounds nothing, to have its largest number between 1 and 2; what
+    comes out is multiplied by it. backsolve needs no scale: its state holds z, which has a size.
     """
     largest = np.abs(zs_bar).max() or 1.0
-    scale = 2.0 ** min(math.floor(math.log2(largest)), 1000)
+    scale = 2.0 ** min(math.floor(math.log2(largest)), 1000)  # 2^1024 would be no float
     found = backward(field, solution, zs_bar / zs_bar.dtype.type(scale), options,
                      reconstruct=False, trajectory=trajectory, seminorm=seminorm, restart=False)
     if (way := found.trajectory) is not None:
