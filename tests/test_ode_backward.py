@@ -73,7 +73,7 @@ def test_cotangents_at_the_end_of_the_numbers(dtype, size):
     solution = solve(lambda z, t, k: -k * z, np.array([1.0], dtype), [0.0, 1.0], np.array(0.5, dtype))
     bar = np.array([[0.0], [size]])
     if dtype is np.float32:
-        with pytest.raises(ValueError, match=r"zs_bar must hold finite real numbers \(in float32\)"):
+        with pytest.raises(ValueError, match="zs_bar = dL/dzs, in float32, must be finite, got inf"):
             adjoint(lambda z, t, k: -k * z, solution, bar, mode="interpolated")
     else:
         result = adjoint(lambda z, t, k: -k * z, solution, bar, mode="interpolated")

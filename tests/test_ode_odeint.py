@@ -193,12 +193,12 @@ def test_backsolve_keeps_no_path():
 
 
 def test_bad_arguments_of_odeint():
-    with pytest.raises(ValueError, match="odeint: unknown gradient 'adjoint'; "
-                                         "known are backsolve, interpolated, discrete, forward"):
+    with pytest.raises(ValueError, match="odeint: gradient must be one of backsolve, interpolated, "
+                                         "discrete, forward, got 'adjoint'"):
         odeint(bent, Z0, TS, THETA, gradient="adjoint")
     with pytest.raises(ValueError, match="odeint: dense follows from gradient"):
         odeint(bent, Z0, TS, THETA, dense=True)
-    with pytest.raises(ValueError, match="unknown method 'rk5'"):
+    with pytest.raises(ValueError, match="method must be one of .*, got 'rk5'"):
         odeint(bent, Z0, TS, THETA, method="rk5")
     with pytest.raises(TypeError, match="closes over one of an outer recording"):  # forward pass
         grad(lambda W: np.sum(odeint(lambda z, t, b: np.tanh(W @ z + b), Z0, TS, THETA["b"])))(THETA["W"])
@@ -228,23 +228,25 @@ def test_a_field_may_take_gradients_of_its_own():
 
 def test_bad_cotangents():
     solution, good = solve(bent, Z0, TS, THETA), np.ones((3, 2))
-    for bad, message in ((good[:2], "shape of solution.zs, (3, 2), got (2, 2)"), (good.ravel(), "got (6,)"),
-                         (good * np.nan, "finite real"),
-                         (good * np.inf, "finite real"), (good * 1j, "dtype complex128"), (good > 0, "dtype bool"),
+    for bad, message in ((good[:2], "zs_bar = dL/dzs must have shape (3, 2), got (2, 2)"),
+                         (good.ravel(), "got (6,)"),
+                         (good * np.nan, "must be finite, got nan"),
+                         (good * np.inf, "must be finite, got inf at index (0, 0)"),
+                         (good * 1j, "dtype complex128"), (good > 0, "dtype bool"),
                          (good.astype(object), "dtype object")):
-        with pytest.raises(ValueError, match=re.escape(message)):
+        with pytest.raises(TypeError if "dtype" in message else ValueError, match=re.escape(message)):
             adjoint(bent, solution, bad)
     with pytest.raises(TypeError, match="zs_bar is a Tensor; inside vjp or grad use refvdm.ode.odeint"):
         grad(lambda g: np.sum(adjoint(bent, solution, g).z0))(good)
-    with pytest.raises(TypeError, match="solution must be what solve returned, got ndarray"):
+    with pytest.raises(TypeError, match="solution must be a Solution, got ndarray"):
         adjoint(bent, solution.zs, good)
     same(adjoint(bent, solution, good.astype(int).tolist()).z0, adjoint(bent, solution, good).z0)
 
 
 def test_bad_modes_and_options():
     solution, thin, g = solve(bent, Z0, TS, THETA), solve(bent, Z0, TS, THETA, dense=False), np.ones((3, 2))
-    with pytest.raises(ValueError, match="adjoint: unknown mode 'adjoint'; "
-                                         "known are backsolve, interpolated, discrete, forward"):
+    with pytest.raises(ValueError, match="adjoint: mode must be one of backsolve, interpolated, "
+                                         "discrete, forward, got 'adjoint'"):
         adjoint(bent, solution, g, mode="adjoint")
     for mode in ("interpolated", "discrete"):
         with pytest.raises(ValueError, match=f"mode '{mode}' needs the steps of the way forward.*dense=False.*"
@@ -264,9 +266,9 @@ def test_bad_modes_and_options():
     for mode in MODES[1:]:
         with pytest.raises(ValueError, match=f"restart is an option of mode 'backsolve', got mode '{mode}'"):
             adjoint(bent, solution, g, mode=mode, restart=True)
-    with pytest.raises(ValueError, match="adjoint: unknown method 'rk5'"):
+    with pytest.raises(ValueError, match="adjoint: method must be one of .*, got 'rk5'"):
         adjoint(bent, solution, g, method="rk5")
-    with pytest.raises(ValueError, match="adjoint: rtol must be a positive"):
+    with pytest.raises(ValueError, match="adjoint: rtol must be positive"):
         adjoint(bent, solution, g, rtol=-1)
     with pytest.raises(ValueError, match="'rk4' has no error estimate"):
         adjoint(bent, solution, g, method="rk4")

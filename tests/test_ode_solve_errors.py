@@ -173,26 +173,27 @@ def refused(kind, message, f=decay, z0=Z0, ts=TS, theta=(), **options):
 
 
 @pytest.mark.parametrize("ts, message", [
-    ([0.0, 1.0, 0.5], r"ts must be finite and in increasing or decreasing order, got \[0. +1. +0.5\]"),
+    ([0.0, 1.0, 0.5], r"ts must be in increasing or decreasing order, got \[0. +1. +0.5\]"),
     ([1.0, 1.0, 0.0, 0.5], "order"), ([0.0, np.nan], "finite.*nan"), ([0.0, np.inf], "finite.*inf"),
     ([np.nan], "finite"),
-    ([[0.0, 1.0]], r"ts must be a vector of at least one time, got shape \(1, 2\)"), ([], r"got shape \(0,\)"),
-    (1.0, r"got shape \(\)"),
+    ([[0.0, 1.0]], r"ts must have shape \(n,\), got \(1, 2\)"), ([], r"at least one time, got shape \(0,\)"),
+    (1.0, r"got \(\)"),
     (["a", "b"], "dtype <U1"), ([0j, 1j], "dtype complex128"), ([True, False], "dtype bool"),
     ([None, 1.0], "dtype object")], ids=str)
 def test_times(ts, message):
     """ts: a vector of at least one finite real number, in order."""
-    refused(ValueError, message, ts=ts)
+    refused(TypeError if "dtype" in message else ValueError, message, ts=ts)
 
 
 @pytest.mark.parametrize("z0, kind, message", [
-    ([1, 2], TypeError, r"z0 must be of dtype float64 or float32, got int64.*astype\(float\)"),
-    (3, TypeError, "got int64"),
-    ([1j], TypeError, "got complex128"), ([True], TypeError, "got bool"), (["a"], TypeError, "got <U1"),
-    (None, TypeError, "got object"),
-    (np.ones(2, np.float16), TypeError, "got float16"),
+    ([1, 2], TypeError, r"z0 must be an array of floats, got dtype int64.*astype\(float\)"),
+    (3, TypeError, "got dtype int64"),
+    ([1j], TypeError, "complex128"), ([True], TypeError, "dtype bool"), (["a"], TypeError, "dtype <U1"),
+    (None, TypeError, "dtype object"),
+    (np.ones(2, np.float16), TypeError, r"z0 must be of dtype float64 or float32, got dtype float16.*astype\(float\)"),
     (np.zeros((0, 2)), ValueError, r"z0 must hold at least one number.*got shape \(0, 2\)"),
-    ([1.0, np.nan], ValueError, "finite.*nan"), ([-np.inf], ValueError, "finite.*inf")], ids=str)
+    ([1.0, np.nan], ValueError, "finite.*nan"),
+    ([-np.inf], ValueError, "finite.*inf")], ids=str)
 def test_initial_states(z0, kind, message):
     """z0: finite, not empty, float64 or float32; nothing is cast in silence."""
     refused(kind, message, z0=z0)
@@ -244,28 +245,27 @@ def test_a_list_is_an_answer_too():
 @pytest.mark.parametrize("value", ["rk45", "DOPRI5", "", None, 5, ["dopri5"], np.array(["scipy"])], ids=str)
 def test_unknown_names(name, known, value):
     """The message lists what is known."""
-    refused(ValueError, re.escape(f"solve: unknown {name} {value!r}; known are {', '.join(known)}"), **{name: value})
+    refused(ValueError, re.escape(f"solve: {name} must be one of {', '.join(known)}, got {value!r}"), **{name: value})
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -1e-6, np.nan, np.inf, "1e-6", None, [1e-6], 1e-6j], ids=str)
 @pytest.mark.parametrize("name", ["rtol", "atol"])
 def test_tolerances(name, value):
     """rtol and atol: positive finite numbers."""
-    refused(ValueError, re.escape(f"solve: {name} must be a positive finite number, got {value!r}"), **{name: value})
+    refused(ValueError, re.escape(f"solve: {name} must be positive and finite, got {value!r}"), **{name: value})
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol", "step"])
 def test_a_flag_is_no_number(name):
     """True is not a tolerance or a step of 1."""
-    refused(ValueError, f"{name} must be a positive finite number, got True", **{name: True})
+    refused(ValueError, f"{name} must be positive and finite, got True", **{name: True})
 
 
 @pytest.mark.parametrize("value", [0, -0.1, np.nan, np.inf, "0.1", [0.1]], ids=str)
 def test_steps(value):
     """step: a positive finite number; in decreasing time too."""
     for method in ("euler", "dopri5"):
-        refused(ValueError, re.escape(f"solve: step must be a positive finite number, got {value!r}"),
-                step=value, method=method)
+        refused(ValueError, re.escape(f"solve: step must be positive and finite, got {value!r}"), step=value, method=method)
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "rk4_38"])
@@ -278,7 +278,7 @@ def test_methods_without_an_error_estimate_need_a_step(method):
 @pytest.mark.parametrize("value", [0, -1, 5.0, "5", None, True, np.inf], ids=str)
 def test_max_steps_is_a_positive_integer(value):
     """max_steps: an integer, at least 1, no flag."""
-    refused(ValueError, re.escape(f"solve: max_steps must be a positive integer, got {value!r}"), max_steps=value)
+    refused(ValueError, re.escape(f"solve: max_steps must be an integer of at least 1, got {value!r}"), max_steps=value)
 
 
 def test_defaults():

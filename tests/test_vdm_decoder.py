@@ -8,8 +8,8 @@ from scipy.stats import norm
 
 from refvdm.autodiff import check_vjp
 from refvdm.vdm import VDM, CategoricalDecoder, ExactDecoder, GaussianDecoder, Schedule
-from refvdm.vdm.model import Prediction
 from refvdm.vdm.denoiser import PointsDenoiser
+from refvdm.vdm.model import Prediction
 
 SCHEDULE = Schedule.linear_gamma(5, -3, 3)
 LEVELS = np.array([-1.0, -0.3, 0.2, 1.0])

@@ -9,8 +9,8 @@ import numpy as _np
 from . import rules as _rules  # noqa: F401  (registers the primitives)
 from .check import check_vjp
 from .layer import linear
-from .rules import log_softmax, logsumexp, solve_triangular
 from .rule import defvjp
+from .rules import log_softmax, logsumexp, solve_triangular
 from .tensor import Array, Tensor
 from .tree import ravel, tree_leaves, tree_map
 from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp

@@ -1,13 +1,17 @@
-"""Step policies: how SciPy, torchdiffeq, jax and diffrax choose their steps, so that each can be compared step by step.
+"""Step policies: how SciPy, torchdiffeq, jax and diffrax choose their steps, one class each.
 
-All four take the rms r = rms(h sum_i e_i k_i / (atol + rtol max(|y|, |y_new|))), accept a step when r is small enough, and
-multiply the next step by 0.9 r^(-1/(error_order + 1)), kept within bounds. They differ in the weights e, in the bounds, in
-what r = 1 means, in how the first step is chosen and in how the last one meets the end. One class each; what a class
-does not say, it inherits from `Controller`, whose rules most of them share.
+So each library can be compared step by step. All four take the error ratio of a step,
 
-Measured against SciPy 1.17, torchdiffeq 0.2.5, jax 0.10.2, diffrax 0.7.2. A trial step that is not finite is rejected here under
-every policy and tried again at a fifth of its length, as SciPy and diffrax do; torchdiffeq stops with "underflow in dt", and jax
-goes on with a wrong value.
+    r = rms(h sum_i e_i k_i / (atol + rtol max(|y|, |y_new|)))
+
+accept the step when r is small enough, and make the next one 0.9 r^(-1/(error_order + 1)) times as
+long, within bounds. They differ in the weights e, in the bounds, in what r = 1 means, in how the
+first step is chosen and in how the last one meets the end. What most of them do stands in
+`Controller`; a class says only what its library does otherwise.
+
+Measured against SciPy 1.17, torchdiffeq 0.2.5, jax 0.10.2, diffrax 0.7.2. A trial step that is not
+finite is rejected here under every policy and tried again at a fifth of its length, as SciPy and
+diffrax do; torchdiffeq stops with "underflow in dt", and jax goes on with a wrong value.
 """
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ import numpy as np
 
 from .tableau import Tableau, Weights
 
+Slope = Callable[[float, np.ndarray], np.ndarray]  # f(t, y)
 SAFETY, SMALLEST_FACTOR, LARGEST_FACTOR = 0.9, 0.2, 10.0
 
 
@@ -32,10 +37,11 @@ def l2(x: np.ndarray) -> float:
 
 
 class Controller:
-    """The policy for one integration from t0 to t1 with one method; subclasses say how a library differs.
+    """The policy for one integration from t0 to t1 with one method.
 
-    A step is asked for by `next_step(t, h_abs, retry)`, judged by `accepts(r)`, and followed by one of `factor(r, ...)` times its
-    length. `retry` is True when the last attempt, from the same t, was rejected.
+    A step is asked for by `next_step(t, h_abs, retry)`, judged by `accepts(r)`, and followed by one
+    of `factor(r, ...)` times its length. `retry` is True when the last attempt, from the same t,
+    was rejected.
     """
 
     norm_of_the_start = staticmethod(rms)
@@ -43,7 +49,7 @@ class Controller:
     def __init__(self, t0: float, t1: float, tableau: Tableau, counted: int | None = None):
         self.t0, self.t1, self.direction = t0, t1, 1.0 if t1 >= t0 else -1.0
         self.exponent = -1 / (tableau.error_order + 1)
-        self.counted = counted  # the norms look at the first so many elements of the state; None: at all
+        self.counted = counted  # how many elements of the state the norms look at; None: all
 
     def error_weights(self, weights: Weights) -> np.ndarray:
         return weights.e_1986
@@ -52,12 +58,14 @@ class Controller:
         """The longest first step: only SciPy has one (not yet in 1.13)."""
         return h
 
-    def first_step(self, f: Callable[[float, np.ndarray], np.ndarray], y: np.ndarray, f0: np.ndarray, rtol: float, atol: float) -> float:
-        """Hairer, Norsett, Wanner, Solving ODEs I, II.4: so that a step of Euler's method would err by about 0.01 tolerances.
+    def first_step(self, f: Slope, y: np.ndarray, f0: np.ndarray, rtol: float,
+                   atol: float) -> float:
+        """The length at which a step of Euler's method would err by about 0.01 tolerances.
 
-        One more evaluation of f, at (t0 + h0, y + h0 f0).
+        Hairer, Norsett, Wanner, Solving ODEs I, II.4. One more evaluation of f, at
+        (t0 + h0, y + h0 f0).
         """
-        def norm(x):
+        def norm(x: np.ndarray) -> float:
             return self.norm_of_the_start((x / scale)[: self.counted])
 
         scale = atol + np.abs(y) * rtol
@@ -74,7 +82,8 @@ class Controller:
             h1 = (0.01 / steepest) ** -self.exponent if steepest else math.inf
         return self.cap(min(100 * h0, h1))
 
-    def error_ratio(self, error: np.ndarray, y: np.ndarray, y_new: np.ndarray, rtol: float, atol: float) -> float:
+    def error_ratio(self, error: np.ndarray, y: np.ndarray, y_new: np.ndarray, rtol: float,
+                    atol: float) -> float:
         """rms(error / (atol + rtol max(|y|, |y_new|)))."""
         scale = np.maximum(np.abs(y), np.abs(y_new))
         scale *= rtol
@@ -83,7 +92,7 @@ class Controller:
         return rms(ratio if self.counted is None else ratio[: self.counted])
 
     def next_step(self, t: float, h_abs: float, retry: bool) -> tuple[float, float]:
-        """t_new, h: where the next attempt ends. h = 0 says that the step has become too small."""
+        """t_new, h: where the next attempt ends. t_new = t says that the step became too small."""
         return t + self.direction * h_abs, self.direction * h_abs
 
     def accepts(self, r: float) -> bool:
@@ -98,79 +107,94 @@ class Controller:
         return self.bounded(SAFETY * r**self.exponent, accepted, retry, r)
 
     def bounded(self, factor: float, accepted: bool, retry: bool, r: float) -> float:
+        """The factor within the policy's bounds."""
         raise NotImplementedError
 
 
 class Scipy(Controller):
-    """scipy.integrate.solve_ivp: RK45, RK23. The default: it never evaluates f beyond the end, and may shrink after acceptance."""
+    """scipy.integrate.solve_ivp with RK45 or RK23. The default.
 
-    def error_weights(self, weights):
+    It never evaluates f beyond the end, and may shrink the step after an accepted one.
+    """
+
+    def error_weights(self, weights: Weights) -> np.ndarray:
         return weights.e
 
-    def cap(self, h):
+    def cap(self, h: float) -> float:
         return min(h, abs(self.t1 - self.t0))
 
-    def next_step(self, t, h_abs, retry):
+    def next_step(self, t: float, h_abs: float, retry: bool) -> tuple[float, float]:
         smallest = 10 * abs(math.nextafter(t, self.direction * math.inf) - t)
         if h_abs < smallest:
             if retry:
                 return t, 0.0
-            h_abs = smallest  # a proposal is raised to the smallest step; only a rejection below it is a failure
+            h_abs = smallest  # too small is a failure only after a rejection
         t_new = t + self.direction * h_abs
         if self.direction * (t_new - self.t1) > 0:
             t_new = self.t1
         return t_new, t_new - t
 
-    def factor(self, r, accepted, retry):
+    def factor(self, r: float, accepted: bool, retry: bool) -> float:
         # r = 0 gives the largest factor, but not after a rejection: the bound below comes after it
         factor = super().factor(r, accepted, retry)
         return min(1.0, factor) if accepted and retry else factor
 
-    def bounded(self, factor, accepted, retry, r):
+    def bounded(self, factor: float, accepted: bool, retry: bool, r: float) -> float:
         return min(LARGEST_FACTOR, factor) if accepted else max(SMALLEST_FACTOR, factor)
 
 
 class Torchdiffeq(Controller):
-    """torchdiffeq.odeint(method="dopri5" or "bosh3"): r = 1 is accepted, steps never shrink after r < 1, the last one runs over
-    the end and is interpolated, so f is evaluated beyond t1."""
+    """torchdiffeq.odeint(method="dopri5" or "bosh3").
 
-    def accepts(self, r):
+    r = 1 is accepted, and steps never shrink after r < 1. The last step runs over the end and is
+    interpolated, so f is evaluated beyond t1.
+    """
+
+    def accepts(self, r: float) -> bool:
         return r <= 1
 
-    def bounded(self, factor, accepted, retry, r):
+    def bounded(self, factor: float, accepted: bool, retry: bool, r: float) -> float:
         return min(LARGEST_FACTOR, max(factor, 1.0 if r < 1 else SMALLEST_FACTOR))
 
 
 class Jax(Torchdiffeq):
-    """jax.experimental.ode.odeint: as torchdiffeq, but with the Euclidean norm in the first step, n^(1/2) times the rms."""
+    """jax.experimental.ode.odeint: torchdiffeq's policy, but for the norm of the first step.
+
+    It is the Euclidean one, n^(1/2) times the rms.
+    """
 
     norm_of_the_start = staticmethod(l2)
 
 
 class Diffrax(Controller):
-    """diffrax.diffeqsolve(Dopri5() or Bosh3(), PIDController(rtol, atol)), dt0=None: its I controller.
+    """diffrax.diffeqsolve with Dopri5() or Bosh3(), dt0=None, PIDController(rtol, atol).
 
-    The first step is 0.01 in version 0.7.2, whose rule for it never runs. Within 100 ulp of the end or beyond it, an accepted
-    step is followed by one to the end, a rejected one by one half of the way there.
+    With its defaults that is an I controller. The first step is 0.01 in version 0.7.2, whose rule
+    for it never runs. A step that would end within 100 ulp of the end, or beyond it, goes to the
+    end instead; after a rejection, half of the way there.
     """
 
-    def __init__(self, *args):
-        super().__init__(*args)
+    def __init__(self, t0: float, t1: float, tableau: Tableau, counted: int | None = None):
+        super().__init__(t0, t1, tableau, counted)
         self.near_the_end = self.t1
         for _ in range(100):
             self.near_the_end = math.nextafter(self.near_the_end, -self.direction * math.inf)
 
-    def first_step(self, f, y, f0, rtol, atol):
+    def first_step(self, f: Slope, y: np.ndarray, f0: np.ndarray, rtol: float,
+                   atol: float) -> float:
         return 0.01
 
-    def next_step(self, t, h_abs, retry):
+    def next_step(self, t: float, h_abs: float, retry: bool) -> tuple[float, float]:
         t_new = t + self.direction * h_abs
         if self.direction * (t_new - self.near_the_end) > 0:
             t_new = t + 0.5 * (self.t1 - t) if retry else self.t1
         return t_new, t_new - t
 
-    def bounded(self, factor, accepted, retry, r):
-        return min(max(factor, 1.0), LARGEST_FACTOR) if accepted else min(max(factor, SMALLEST_FACTOR), SAFETY)
+    def bounded(self, factor: float, accepted: bool, retry: bool, r: float) -> float:
+        if accepted:
+            return min(max(factor, 1.0), LARGEST_FACTOR)
+        return min(max(factor, SMALLEST_FACTOR), SAFETY)
 
 
-CONTROLLERS: dict[str, type[Controller]] = {"scipy": Scipy, "torchdiffeq": Torchdiffeq, "jax": Jax, "diffrax": Diffrax}
+CONTROLLERS: dict[str, type[Controller]] = {
+    "scipy": Scipy, "torchdiffeq": Torchdiffeq, "jax": Jax, "diffrax": Diffrax}

@@ -6,65 +6,73 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Tensor, defvjp, ravel
-from ..autodiff.tree import is_float, leaves
-from .adjoint import MODES, adjoint
-from .problem import Tree
+from ..autodiff.tree import Tree, is_float, leaves
+from .field import Field
+from .modes import MODES, adjoint
 from .solve import Solution, solve
 
 
-def odeint(f: Callable, z0: Any, ts: Any, theta: Tree = (), *, gradient: str = "backsolve", backward: dict | None = None,
-           **options: Any) -> Any:
-    """zs (len(ts), *z0.shape) as `solve` gives them; inside vjp or grad differentiable in z0, ts and theta.
+def odeint(f: Field, z0: Any, ts: Any, theta: Tree = (), *, gradient: str = "backsolve",
+           backward: dict[str, Any] | None = None, **options: Any) -> Any:
+    """zs (len(ts), *z0.shape) as from `solve`; inside vjp or grad differentiable in z0, ts, theta.
 
-    gradient   the mode of `adjoint`: "backsolve", "interpolated", "discrete" or "forward". "interpolated" and "discrete" keep the
-               steps of the forward pass until the pullback is gone, "backsolve" and "forward" keep only zs
-    backward   options of the backward pass only, as `adjoint` takes them: {"seminorm": True, "rtol": 1e-4}
-    options    as `solve` takes them: method, rtol, atol, controller, step, max_steps
+    gradient   the mode of `adjoint`: "backsolve", "interpolated", "discrete" or "forward".
+               "interpolated" and "discrete" keep the steps of the forward pass until the pullback
+               is gone, "backsolve" and "forward" keep only zs
+    backward   options of `adjoint` for the backward pass only: {"seminorm": True, "rtol": 1e-4}
+    options    those of `solve`: method, rtol, atol, controller, step, max_steps
 
-    A Tensor that f closes over is a TypeError: only what comes in as z0, ts or theta has a gradient.
+    A Tensor that f closes over is a TypeError: only what comes in as z0, ts or theta has a
+    gradient. The errors of `solve`; in the pullback those of `adjoint`.
     """
-    if gradient not in MODES:
-        raise ValueError(f"odeint: unknown gradient {gradient!r}; known are {', '.join(MODES)}")
+    checks.one_of("odeint: gradient", gradient, MODES)
     if "dense" in options:
         raise ValueError("odeint: dense follows from gradient; use solve for dense output")
     for name, x in (("z0", z0), ("ts", ts)):
         if isinstance(x, (list, tuple)) and any(type(part) is Tensor for part in x):
-            raise TypeError(f"odeint: {name} is a list that holds Tensors; make it one with np.stack or np.concatenate")
-    flat, unravel = ravel(theta) if any(map(is_float, leaves(theta))) else (np.zeros(0), lambda flat: theta)
+            raise TypeError(f"odeint: {name} is a list that holds Tensors; make it one with "
+                            f"np.stack or np.concatenate")
+    flat, unravel = np.zeros(0), lambda flat: theta
+    if any(map(is_float, leaves(theta))):
+        flat, unravel = ravel(theta)
     given = (z0, ts, flat)
     problem = _Problem(f, given, unravel, gradient, backward or {}, options)
-    # constants stay outside the recording, a 0 in their place: it would cast all to one dtype
-    return _odeint(*(x if type(x) is Tensor else 0.0 for x in given), problem)
+    # A constant stays outside the recording, a 0 in its place: there it would cast all to one dtype
+    return _recorded(*(x if type(x) is Tensor else 0.0 for x in given), problem)
 
 
 class _Problem(NamedTuple):
-    """What `_odeint` is asked to solve, and how to come back."""
+    """What is to be solved, and how to come back."""
 
-    f: Callable
-    given: tuple  # z0, ts, theta as a vector: arrays where they are constants
-    unravel: Callable[[np.ndarray], Tree]
+    f: Field
+    given: tuple  # z0, ts, theta as a vector: Tensors, or what the caller gave as constants
+    unravel: Callable[[Any], Tree]
     gradient: str
-    backward: dict
-    options: dict
+    backward: dict[str, Any]
+    options: dict[str, Any]
 
     def solve(self, *operands: Any) -> tuple[np.ndarray, Solution]:
-        z0, ts, flat = (x.astype(g.dtype) if type(g) is Tensor else g for x, g in zip(operands, self.given))
+        z0, ts, flat = (x.astype(g.dtype) if type(g) is Tensor else g
+                        for x, g in zip(operands, self.given))
         dense = self.gradient in ("interpolated", "discrete")
         solution = solve(self.f, z0, ts, self.unravel(flat), dense=dense, **self.options)
         return solution.zs, solution
 
     def adjoint(self, zs_bar: np.ndarray, solution: Solution) -> tuple:
-        back = adjoint(self.f, solution, zs_bar, mode=self.gradient, trajectory=False, **self.backward)
-        return back.z0, back.ts, ravel(back.theta)[0] if self.given[2].size else self.given[2]
+        back = adjoint(self.f, solution, zs_bar, mode=self.gradient, trajectory=False,
+                       **self.backward)
+        flat_bar = ravel(back.theta)[0] if self.given[2].size else self.given[2]
+        return back.z0, back.ts, flat_bar
 
 
-def _odeint(z0, ts, flat, problem):
+def _odeint(z0: Any, ts: Any, flat: Any, problem: _Problem) -> tuple[np.ndarray, Solution]:
     return problem.solve(z0, ts, flat)
 
 
-_odeint = defvjp(
-    _odeint,
+_recorded = defvjp(
+    _odeint,  # the engine's messages call it so
     lambda bars, y, z0, ts, flat, problem: bars[0],
     lambda bars, y, z0, ts, flat, problem: bars[1],
     lambda bars, y, z0, ts, flat, problem: bars[2],

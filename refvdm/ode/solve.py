@@ -1,50 +1,49 @@
-"""Initial value problems dz/dt = f(z, t, theta), z(ts[0]) = z0 (13.7-13.9), whose every step can be seen."""
+"""Initial value problems dz/dt = f(z, t, theta), z(ts[0]) = z0 (13.7-13.9).
+
+Every step can be seen: where it started, how long it was, how large its error, whether it counted.
+"""
 from __future__ import annotations
 
 import bisect
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import tree_map
-from .problem import Field, Options, Tree, check_options, check_state, check_times
-from .steps import (
-    Log,
-    SolverError,
-    Step,
-    StepRecord,
-    adaptive_steps,
-    fixed_grid,
-    fixed_steps,
-    interpolate,
-)
+from ..autodiff.tree import Tree
+from .field import Counted, CountedField, Field
+from .problem import Options, check_options, check_state, check_times
+from .steps import Log, SolverError, Step, StepRecord, fixed_grid, interpolate, walk
 
 
 class Stats(NamedTuple):
-    """What one integration cost: evaluations of f, of its vector-Jacobian product, steps accepted and rejected."""
+    """What one integration cost."""
 
-    nfev: int
-    nvjp: int
-    accepted: int
+    nfev: int  # evaluations of f
+    nvjp: int  # evaluations of its vector-Jacobian product
+    accepted: int  # steps
     rejected: int
 
 
 class Solution:
     """What `solve` returns.
 
-    .zs (len(ts), *z0.shape)        the solution at every ts
-    .ts, .z0, .theta, .options      the problem it solves
-    .t (accepted + 1,)              ts[0] and where each accepted step ended
-    .steps                          a StepRecord for every attempt
-    .stats                          Stats
-    solution(t)                     the interpolant at t () or (n,), between ts[0] and ts[-1]; only with dense=True
-    .path                           with dense=True every accepted Step, for those who walk back
+    .zs (len(ts), *z0.shape)    the solution at every ts
+    .ts, .z0, .theta, .options  the problem it solves
+    .t (accepted + 1,)          ts[0] and where each accepted step ended
+    .steps                      a StepRecord for every attempt
+    .stats                      Stats
+    solution(t)                 the interpolant at t () or (n,) between ts[0] and ts[-1], of shape
+                                (*t.shape, *z0.shape); only with dense=True
+    .path                       with dense=True every accepted Step, for those who walk back
     """
 
-    def __init__(self, field: Field, ts: np.ndarray, z0: np.ndarray, options: Options, dense: bool):
+    def __init__(self, field: Counted, ts: np.ndarray, z0: np.ndarray, options: Options,
+                 dense: bool):
         self.ts, self.z0, self.theta, self.options = ts, z0, field.theta, options
         self.zs = np.empty((len(ts), *z0.shape), z0.dtype)
         self.path: list[Step] | None = [] if dense else None
@@ -53,17 +52,23 @@ class Solution:
 
     @property
     def t(self) -> np.ndarray:
-        ends = self._log.ends if self.options.step is None else [t_new for _, _, t_new in self._grid()]
+        grid = self._grid()
+        ends = self._log.ends if grid is None else [t_new for _, _, t_new in grid]
         return np.array([self._times[0], *ends])
 
     @property
     def steps(self) -> list[StepRecord]:
-        if self.options.step is None:
+        grid = self._grid()
+        if grid is None:
             return self._log.records(self._times[0])
-        return [StepRecord(t, h, math.nan, True) for t, h, _ in self._grid()]
+        return [StepRecord(t, h, math.nan, True) for t, h, _ in grid]
 
-    def _grid(self) -> Iterator[tuple[float, float, float]]:
-        return itertools.islice(fixed_grid(self._times, self.options.step), self._log.counts[True])
+    def _grid(self) -> Iterator[tuple[float, float, float]] | None:
+        """The fixed steps that were taken; None when steps were adaptive."""
+        if self.options.step is None:
+            return None
+        accepted = self._log.counts[True]
+        return itertools.islice(fixed_grid(self._times, self.options.step), accepted)
 
     @property
     def stats(self) -> Stats:
@@ -72,56 +77,65 @@ class Solution:
 
     def __call__(self, t: Any) -> np.ndarray:
         if self.path is None:
-            raise ValueError("solution(t): this solution was made with dense=False and keeps no interpolant; solve with dense=True")
-        times = np.asarray(t, np.float64)
+            raise ValueError("solution(t): this solution was made with dense=False and keeps no "
+                             "interpolant; solve with dense=True")
+        times = checks.reals("solution(t): t", t, (...,), finite=False)
         low, high = sorted((self.ts[0], self.ts[-1]))
         if times.ndim > 1 or not np.all((times >= low) & (times <= high)):
-            raise ValueError(f"solution(t): t must be a time or a vector of times between {low} and {high}, got {t!r}")
+            raise ValueError(f"solution(t): t must be a time or a vector of times between {low} "
+                             f"and {high}, got {t!r}")
         values = [self.interpolate(time) for time in times.ravel().tolist()]
         return np.array(values, self.z0.dtype).reshape((*times.shape, *self.z0.shape))
 
     def interpolate(self, t: float) -> np.ndarray:
-        """z(t) flat (n,); before the first step and after the last one their polynomials go on."""
+        """z(t) flat (n,); beyond the steps the polynomial of the nearest one goes on."""
         if not self.path:
             return self.z0.reshape(-1)
         sign = 1 if self.path[0].h > 0 else -1
-        i = bisect.bisect_left(self.path, sign * t, hi=len(self.path) - 1, key=lambda step: sign * step.t_new)
-        return interpolate(self.options.tableau.weights(self.z0.dtype), self.complete(self.path[i]), t)
+        i = bisect.bisect_left(self.path, sign * t, hi=len(self.path) - 1,
+                               key=lambda step: sign * step.t_new)
+        weights = self.options.tableau.weights(self.z0.dtype)
+        return interpolate(weights, self.complete(self.path[i]), t)
 
     def complete(self, step: Step) -> Step:
-        """The step with its last stage, which after fixed steps is missing at the very end: no step needed it."""
+        """The step with its last stage: the last one of fixed steps had no need to compute it."""
         if np.isnan(step.K[-1, 0]):
             self._field(step.t_new, step.y_new, step.K[-1])
         return step
 
     def __repr__(self) -> str:
         cost = ", ".join(f"{name} {n}" for name, n in self.stats._asdict().items())
-        return f"Solution({self.options.method}, t from {self.ts[0]:g} to {self.ts[-1]:g}, zs of shape {self.zs.shape}, {cost})"
+        return (f"Solution({self.options.method}, t from {self.ts[0]:g} to {self.ts[-1]:g}, "
+                f"zs of shape {self.zs.shape}, {cost})")
 
 
-def solve(f: Callable, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5", rtol: float = 1e-6, atol: float = 1e-9,
-          controller: str = "scipy", step: float | None = None, max_steps: int = 10_000, dense: bool = True) -> Solution:
+def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5",
+          rtol: float = 1e-6, atol: float = 1e-9, controller: str = "scipy",
+          step: float | None = None, max_steps: int = 10_000, dense: bool = True) -> Solution:
     """z(ts[i]) for dz/dt = f(z, t, theta), z(ts[0]) = z0 (13.7, 13.8 with f at z(t)).
 
-    f(z, t, theta) -> dz/dt of z's shape and dtype; t a 0-d array of z's dtype. z0 of any shape, float64 or float32; ts (n,) times in
+    f(z, t, theta) -> dz/dt as in Field; z0 of any shape, float64 or float32; ts (n,) times in
     increasing or decreasing order, equal ones allowed; theta any tree.
 
     method      euler, midpoint, heun, rk4 (classical), rk4_38 (torchdiffeq's rk4), bosh3, dopri5
-    rtol, atol  adaptive steps keep the estimated error of each below atol + rtol |z|, by rms over the elements. The ts never
-                change these steps: outputs inside a step come from the interpolant, Shampine's quartic for dopri5, cubic Hermite
-                otherwise
-    step        fixed steps instead, each [ts[i], ts[i+1]] in ceil(length / step) equal ones; the only way for a method
-                without error estimate
+    rtol, atol  adaptive steps keep the estimated error of each below atol + rtol |z|, by rms over
+                the elements. The ts never change these steps: outputs inside a step come from the
+                interpolant, Shampine's quartic for dopri5, cubic Hermite otherwise
+    step        fixed steps instead, each [ts[i], ts[i+1]] in ceil(length / step) equal ones; the
+                only way for a method without error estimate
     controller  whose step policy: scipy, torchdiffeq, jax or diffrax (controller.py)
     max_steps   attempted steps at the most
-    dense       keep every step, for solution(t) and the modes "interpolated" and "discrete" of `adjoint`
+    dense       keep every step, for solution(t) and the modes "interpolated" and "discrete" of
+                `adjoint`
 
-    SolverError with the partial solution when a step size underflows, f or z stops being finite, or max_steps is reached;
-    ValueError or TypeError for arguments that make no sense and for what f returns.
+    SolverError with the partial solution when a step size underflows, f or z stops being finite,
+    or max_steps is reached; ValueError or TypeError for arguments that make no sense and for what
+    f returns.
     """
-    options = check_options("solve", method=method, rtol=rtol, atol=atol, controller=controller, step=step, max_steps=max_steps)
+    checks.function("solve: f", f, "f(z, t, theta)")
+    options = check_options("solve", method, rtol, atol, controller, step, max_steps)
     z0, ts = check_state(z0), check_times(ts)
-    return solve_field(Field(f, tree_map(_kept, theta), z0), z0, ts, options, dense)
+    return solve_field(CountedField(f, tree_map(_kept, theta), z0), z0, ts, options, dense)
 
 
 def _kept(leaf: Any) -> Any:
@@ -132,28 +146,26 @@ def _kept(leaf: Any) -> Any:
     return leaf
 
 
-def solve_field(field: Field, z0: np.ndarray, ts: np.ndarray, options: Options, dense: bool) -> Solution:
+def solve_field(field: Counted, z0: np.ndarray, ts: np.ndarray, options: Options,
+                dense: bool) -> Solution:
     """`solve` for checked arguments."""
     solution = Solution(field, ts, z0, options, dense)
-    weights, times, y0 = options.tableau.weights(z0.dtype), ts.tolist(), z0.reshape(-1)
+    weights, times, path = options.tableau.weights(z0.dtype), ts.tolist(), solution.path
     sign = 1 if times[-1] >= times[0] else -1
-    if options.step is None:
-        steps = adaptive_steps(field, times[0], y0, times[-1], options, solution._log)
-    else:
-        steps = fixed_steps(field, times, y0, options, solution._log)
     reached = 0
     while reached < len(times) and times[reached] == times[0]:
         solution.zs[reached] = z0
         reached += 1
     try:
         with np.errstate(all="ignore"):  # what overflows is rejected, or an error that says where
-            for step in steps:
-                if dense:
-                    if solution.path:
-                        solution.path[-1].K[-1] = step.K[0]  # the slope at the end of a step is the first stage of the next
-                    solution.path.append(Step(*step[:-1], step.K.copy()))
+            for step in walk(field, times, z0.reshape(-1), options, solution._log):
+                if path is not None:
+                    if path:
+                        path[-1].K[-1] = step.K[0]  # its slope at the end starts the next step
+                    path.append(Step(*step[:-1], step.K.copy()))
                 while reached < len(times) and sign * (times[reached] - step.t_new) <= 0:
-                    solution.zs[reached] = interpolate(weights, step, times[reached]).reshape(z0.shape)
+                    z = interpolate(weights, step, times[reached])
+                    solution.zs[reached] = z.reshape(z0.shape)
                     reached += 1
     except SolverError as error:
         solution.ts, solution.zs = ts[:reached], solution.zs[:reached]

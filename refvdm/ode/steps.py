@@ -1,7 +1,8 @@
-"""Walking: one Runge-Kutta step, and the two ways to choose its length, as generators of accepted steps.
+"""Walking: one Runge-Kutta step, and two ways to choose its length, as generators of steps.
 
-The state is one vector (n,), and a right-hand side is called as rhs(t, y, out): it writes dy/dt into `out`. `solve` walks with these
-from ts[0] on, the modes of `adjoint` walk back with them over states of their own.
+The state is one vector (n,), and a right-hand side is called as f(t, y, out): it writes dy/dt into
+`out`. `solve` walks with these from ts[0] on, the modes of `adjoint` walk back with them over
+states of their own.
 """
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,30 +18,36 @@ from .controller import CONTROLLERS
 from .problem import Options
 from .tableau import Weights
 
+if TYPE_CHECKING:
+    from .solve import Solution
+
 RightHandSide = Callable[[float, np.ndarray, np.ndarray], None]
 
 
 class SolverError(ArithmeticError):
     """The integration stopped early.
 
-    .reason "not finite", "step too small" or "too many steps"; .t the time it had reached; .solution the Solution as far as
-    it got, whose ts and zs end with the last output before .t (None when it was not `solve` that failed).
+    .reason    "not finite", "step too small" or "too many steps"
+    .t         the time it had reached
+    .solution  the Solution as far as it got, whose ts and zs end with the last output before .t;
+               None when it was not `solve` that failed
     """
 
     def __init__(self, reason: str, t: float, message: str):
         super().__init__(message)
-        self.reason, self.t, self.solution = reason, t, None
+        self.reason, self.t = reason, t
+        self.solution: Solution | None = None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(self), (self.reason, self.t, str(self))
 
 
 class StepRecord(NamedTuple):
-    """One attempted step: where it started, its signed length, its error ratio (nan for fixed steps: they have none), its fate."""
+    """One attempted step."""
 
-    t: float
-    h: float
-    error_ratio: float
+    t: float  # where it started
+    h: float  # its signed length
+    error_ratio: float  # nan for fixed steps, which have none
     accepted: bool
 
 
@@ -56,7 +63,7 @@ class Step(NamedTuple):
 
 
 class Stages:
-    """The buffer K of one integration, with what a step needs of it and of the tableau laid out once."""
+    """The buffer K of one integration, and what a step needs of it and of the tableau."""
 
     def __init__(self, weights: Weights, n: int, dtype: np.dtype):
         s = len(weights.b)
@@ -68,8 +75,11 @@ class Stages:
 
 
 def rk_step(f: RightHandSide, t: float, y: np.ndarray, h: float, stages: Stages) -> np.ndarray:
-    """y_new (13.6 for Euler's method with h = 1). stages.first holds f(t, y); the others up to k_s are filled."""
-    # k_i = f(t + c_i h, y + h sum_{j<i} a_ij k_j); the operations in SciPy's order, so that every bit is SciPy's
+    """y_new (13.6 for Euler's method with h = 1).
+
+    stages.first holds f(t, y) already; the stages up to k_s are filled here.
+    """
+    # k_i = f(t + c_i h, y + h sum_{j<i} a_ij k_j); operations in SciPy's order, for SciPy's bits
     for k_i, before, a, c in stages.inner:
         y_i = before.dot(a)
         y_i *= h
@@ -87,44 +97,59 @@ def interpolate(weights: Weights, step: Step, t: float) -> np.ndarray:
     if t == step.t_new:
         return step.y_new
     x = (t - step.t) / step.h
-    return step.y + step.h * np.dot(step.K.T, weights.P @ x ** np.arange(1, weights.P.shape[1] + 1, dtype=weights.P.dtype))
+    powers = np.arange(1, weights.P.shape[1] + 1, dtype=weights.P.dtype)
+    return step.y + step.h * np.dot(step.K.T, weights.P @ x**powers)
 
 
 class Log:
-    """How many steps were accepted and rejected; with keep=True every attempt and every node, in 17 bytes each."""
+    """How many steps were accepted and rejected; with keep=True every attempt and every node."""
+
+    REJECTED, ACCEPTED, ROUNDED = range(3)  # rounded: accepted, but t_new - t is not quite h
 
     def __init__(self, keep: bool) -> None:
         self.keep, self.counts = keep, [0, 0]  # rejected, accepted
-        self.ends, self.error_ratio = array("d"), array("d")
-        self.fate, self.h = bytearray(), array("d")  # 0 rejected, 1 accepted, 2 accepted and t + h is rounded: h is kept but for 1
+        # about 17 bytes for an attempt: an h is kept only where the nodes do not give it
+        self.ends, self.error_ratio, self.h = array("d"), array("d"), array("d")
+        self.fate = bytearray()
 
     def add(self, t: float, t_new: float, h: float, error_ratio: float, accepted: bool) -> None:
         self.counts[accepted] += 1
         if not self.keep:
             return
-        fate = 0 if not accepted else 1 if t_new - t == h else 2
+        fate = self.REJECTED
+        if accepted:
+            fate = self.ACCEPTED if t_new - t == h else self.ROUNDED
+            self.ends.append(t_new)
+        if fate != self.ACCEPTED:
+            self.h.append(h)
         self.error_ratio.append(error_ratio)
         self.fate.append(fate)
-        if fate != 1:
-            self.h.append(h)
-        if accepted:
-            self.ends.append(t_new)
 
     def records(self, t0: float) -> list[StepRecord]:
         t, ends, hs, records = t0, iter(self.ends), iter(self.h), []
         for error_ratio, fate in zip(self.error_ratio, self.fate):
-            t_new = next(ends) if fate else t
-            records.append(StepRecord(t, t_new - t if fate == 1 else next(hs), error_ratio, fate > 0))
+            accepted = fate != self.REJECTED
+            t_new = next(ends) if accepted else t
+            h = t_new - t if fate == self.ACCEPTED else next(hs)
+            records.append(StepRecord(t, h, error_ratio, accepted))
             t = t_new
         return records
 
 
-def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, options: Options, log: Log,
-                   counted: int | None = None) -> Iterator[Step]:
+def walk(f: RightHandSide, ts: list[float], y0: np.ndarray, options: Options, log: Log,
+         counted: int | None = None) -> Iterator[Step]:
+    """Accepted steps from ts[0] to ts[-1]: fixed ones that meet every ts, or adaptive ones."""
+    if options.step is None:
+        return adaptive_steps(f, ts[0], y0, ts[-1], options, log, counted)
+    return fixed_steps(f, ts, y0, options.step, options, log)
+
+
+def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, options: Options,
+                   log: Log, counted: int | None = None) -> Iterator[Step]:
     """Accepted steps from t0 until t1 is reached or passed, as the controller has it. SolverError.
 
-    `counted` restricts the error control to the first elements of the state. A step is rejected, and tried again smaller, when
-    its error is too large or anything in it is not finite.
+    `counted` restricts the error control to the first elements of the state. A step is rejected,
+    and tried again smaller, when its error is too large or anything in it is not finite.
     """
     if t0 == t1:
         return
@@ -137,9 +162,10 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
 
     f(t0, y0, f0)
     if not np.isfinite(f0).all():
-        raise SolverError("not finite", t0, f"the right-hand side is not finite at the start, t = {t0:g}")
+        raise SolverError(
+            "not finite", t0, f"the right-hand side is not finite at the start, t = {t0:g}")
 
-    def probe(t, y):
+    def probe(t: float, y: np.ndarray) -> np.ndarray:
         f(t, y, f_new)
         return f_new
 
@@ -148,17 +174,15 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
     while controller.direction * (t1 - t) > 0:
         t_new, h = controller.next_step(t, h_abs, retry)
         if not abs(t_new - t) > 0:  # nan too
-            if not math.isfinite(r):
-                raise SolverError("not finite", t, f"the right-hand side or the solution is not finite beyond t = {t:g}, however "
-                                                   f"small the step: it may blow up there, or leave the domain of f")
-            raise SolverError("step too small", t, f"the step size fell below the spacing of floating point numbers at t = {t:g} "
-                                                   f"(rtol {rtol:g}, atol {atol:g}): the solution may blow up there, or be too stiff")
+            raise _stuck(t, r, options)
         if attempts == options.max_steps:
-            raise SolverError("too many steps", t, f"max_steps = {options.max_steps} attempted steps ended at t = {t:g}, before {t1:g}")
+            raise _too_many("attempted steps", t, t1, options)
         y_new = rk_step(f, t, y, h, stages)
         f(t + h, y_new, f_new)
         # an infinite y_new would divide its own error away
-        r = controller.error_ratio(stages.T.dot(e) * h, y, y_new, rtol, atol) if _finite(y_new) else math.nan
+        r = math.nan
+        if _finite(y_new):
+            r = controller.error_ratio(stages.T.dot(e) * h, y, y_new, rtol, atol)
         accepted = controller.accepts(r)
         log.add(t, t_new, h, r, accepted)
         h_abs = abs(h) * controller.factor(r, accepted, retry)
@@ -173,27 +197,51 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
 def fixed_grid(ts: list[float], step: float) -> Iterator[tuple[float, float, float]]:
     """t, h, t_new of every step: each [ts[i], ts[i+1]] in ceil(length / step) equal ones."""
     for start, end in itertools.pairwise(ts):
-        n = math.ceil(min(abs(end - start) / step, 1e15) - 1e-9)  # 1.1/0.1 is 11.000000000000002
+        # 1.1/0.1 is 11.000000000000002: that is 11 steps, not 12
+        n = math.ceil(min(abs(end - start) / step, 1e15) - 1e-9)
         n = max(n, int(end != start))
         for j in range(n):
             h = (end - start) / n
             yield start + j * h, h, end if j == n - 1 else start + (j + 1) * h
 
 
-def fixed_steps(f: RightHandSide, ts: list[float], y0: np.ndarray, options: Options, log: Log) -> Iterator[Step]:
-    """The steps of `fixed_grid`. The last stage of K, the slope at the end, stays empty. SolverError."""
+def fixed_steps(f: RightHandSide, ts: list[float], y0: np.ndarray, step: float, options: Options,
+                log: Log) -> Iterator[Step]:
+    """The steps of `fixed_grid`. The last row of K, the slope at the end, is not filled.
+
+    SolverError.
+    """
     stages, y = Stages(options.tableau.weights(y0.dtype), y0.size, y0.dtype), y0
-    for attempts, (t, h, t_new) in enumerate(fixed_grid(ts, options.step)):
+    for attempts, (t, h, t_new) in enumerate(fixed_grid(ts, step)):
         if attempts == options.max_steps:
-            raise SolverError("too many steps", t, f"max_steps = {options.max_steps} steps ended at t = {t:g}, before {ts[-1]:g}")
+            raise _too_many("steps", t, ts[-1], options)
         f(t, y, stages.first)
         y_new = rk_step(f, t, y, h, stages)
         if not _finite(y_new):
-            raise SolverError("not finite", t, f"the step from t = {t:g} to {t_new:g} gives values that are not finite: "
-                                               f"the solution blows up, or the step is too long for it")
+            raise SolverError(
+                "not finite", t, f"the step from t = {t:g} to {t_new:g} gives values that are not "
+                                 f"finite: the solution blows up, or the step is too long for it")
         log.add(t, t_new, h, math.nan, True)
         yield Step(t, h, y, t_new, y_new, stages.K)
         y = y_new
+
+
+def _stuck(t: float, last_ratio: float, options: Options) -> SolverError:
+    """The next step would have no length."""
+    if not math.isfinite(last_ratio):
+        return SolverError(
+            "not finite", t, f"the right-hand side or the solution is not finite beyond t = {t:g}, "
+                             f"however small the step: it may blow up there, or leave the domain "
+                             f"of f")
+    return SolverError(
+        "step too small", t, f"the step size fell below the spacing of floating point numbers at "
+                             f"t = {t:g} (rtol {options.rtol:g}, atol {options.atol:g}): the "
+                             f"solution may blow up there, or be too stiff")
+
+
+def _too_many(steps: str, t: float, end: float, options: Options) -> SolverError:
+    return SolverError("too many steps", t, f"max_steps = {options.max_steps} {steps} ended at "
+                                            f"t = {t:g}, before {end:g}")
 
 
 def _finite(y: np.ndarray) -> bool:
