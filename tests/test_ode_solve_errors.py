@@ -265,7 +265,8 @@ def test_a_flag_is_no_number(name):
 def test_steps(value):
     """step: a positive finite number; in decreasing time too."""
     for method in ("euler", "dopri5"):
-        refused(ValueError, re.escape(f"solve: step must be positive and finite, got {value!r}"), step=value, method=method)
+        message = re.escape(f"solve: step must be positive and finite, got {value!r}")
+        refused(ValueError, message, step=value, method=method)
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "heun", "rk4", "rk4_38"])

@@ -310,7 +310,8 @@ def test_errors_of_names_and_of_learned_variances():
             VDM(bent, schedule, GaussianDecoder(0.1), LearnedVariance(5))
     vdm = VDM(bent, SCHEDULE, GaussianDecoder(0.1), LearnedVariance(4))
     for wrong in ({"raw": np.zeros(4)}, {"raw": np.zeros((3, 1))}, {"v": np.zeros(3)}, None, np.zeros(3)):
-        with pytest.raises(ValueError, match=r"LearnedVariance: parameters must be a dict of shapes \{'raw': \(3,\)\}, got"):
+        with pytest.raises(ValueError, match=r"LearnedVariance: parameters must be a dict of shapes "
+                                             r"\{'raw': \(3,\)\}, got"):
             vdm.elbo({"denoiser": None, "variance": wrong}, np.ones((2, 1)), np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"a learned variance theta must be a dict with the keys "
                                          r"\['denoiser', 'variance'\], got NoneType"):

@@ -169,7 +169,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         if Tensor in map(type, kwargs.values()):
             raise refuse.tensor_by_keyword(function)
         kwargs = {key: _frozen(x) for key, x in kwargs.items()}
-    recording, dtype, mixed, arrays, parents = None, None, False, [], []
+    recording, dtype, mixed, arrays, parents, scalars = None, None, False, [], [], []
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
             if position not in rule.operands:
@@ -180,6 +180,10 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
                 recording = arg.recording
             parents.append((position, arg))
             arg = arg.value
+        elif type(arg) in (float, int) and position in rule.operands:
+            scalars.append(position)  # takes whatever dtype the others have
+            arrays.append(arg)
+            continue
         elif position in rule.operands:
             arg = np.array(_ordinary(arg))
         else:
@@ -195,6 +199,8 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         raise refuse.ended(function)
     if mixed:
         dtype = _unify(function, arrays, rule.operands, parents)
+    for position in scalars:
+        arrays[position] = np.array(arrays[position], dtype)
     y = rule.forward(*arrays, **kwargs)
     value = np.asarray(y[0] if rule.saves else y)
     if value.dtype is not dtype:
@@ -205,7 +211,8 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
 
 def _unify(function: Callable, arrays: list, operands: Container[int], parents: list) -> np.dtype:
     """Cast operands of several dtypes, in place in the list, to the widest that counts."""
-    places = [i for i in range(len(arrays)) if i in operands]
+    places = [i for i, array in enumerate(arrays)
+              if i in operands and isinstance(array, np.ndarray)]
     for i in places:
         if arrays[i].dtype.kind not in "fiub":
             raise refuse.not_real(function, i, arrays[i].dtype)
