@@ -104,7 +104,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
             rows.append((t, z_at(t, state), state))
 
     ts, zs = solution.ts.tolist(), solution.zs.reshape(len(solution.ts), n)
-    ts_bar, log = np.zeros(len(ts)), Log(keep=False)
+    ts_bar, log = np.empty(len(ts)), Log()
     rows: list[tuple[float, np.ndarray, np.ndarray]] = []
     counted = a.stop if seminorm else None  # only z and a choose the steps
     # the start: the adjoints are 0, a_theta as 13.17 has it
@@ -177,7 +177,7 @@ def interpolated(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
     comes out is multiplied by it. backsolve needs no scale: its state holds z, which has a size.
     """
     largest = np.abs(zs_bar).max() or 1.0
-    scale = 2.0 ** min(math.floor(math.log2(largest)), 1000)  # 2^1024 would be no float
+    scale = 2.0 ** (math.frexp(largest)[1] - 1)
     found = backward(field, solution, zs_bar / zs_bar.dtype.type(scale), options,
                      reconstruct=False, trajectory=trajectory, seminorm=seminorm, restart=False)
     if (way := found.trajectory) is not None:
