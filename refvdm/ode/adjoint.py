@@ -104,7 +104,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
             rows.append((t, z_at(t, state), state))
 
     ts, zs = solution.ts.tolist(), solution.zs.reshape(len(solution.ts), n)
-    ts_bar, log = np.zeros(len(ts)), Log(keep=False)
+    ts_bar, log = np.empty(len(ts)), Log()
     rows: list[tuple[float, np.ndarray, np.ndarray]] = []
     counted = a.stop if seminorm else None  # only z and a choose the steps
     # the start: the adjoints are 0, a_theta as 13.17 has it
@@ -128,7 +128,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
     ts_bar[0] = state[a_t]
     z0_bar, theta_bar = state[a] + zs_bar[0], state[a_theta]
 
-    if len(ts) == 1:
+    if not rows:  # one time: there is no way back
         keep(ts[0], state)
     way = _trajectory(rows, solution.z0.shape, a, a_theta) if trajectory else None
     error = state[z] - solution.z0.reshape(-1) if reconstruct else None
@@ -161,14 +161,14 @@ def _trajectory(rows: list[tuple[float, np.ndarray, np.ndarray]], shape: tuple[i
 
 
 def backsolve(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, options: Options, *,
-              trajectory: bool = False, seminorm: bool = False, restart: bool = False) -> Gradient:
+              trajectory: bool, seminorm: bool, restart: bool) -> Gradient:
     """The gradient with z integrated backward; see `backward`."""
     return backward(field, solution, zs_bar, options, reconstruct=True, trajectory=trajectory,
                     seminorm=seminorm, restart=restart)
 
 
 def interpolated(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, options: Options,
-                 *, trajectory: bool = False, seminorm: bool = False) -> Gradient:
+                 *, trajectory: bool, seminorm: bool) -> Gradient:
     """The gradient with z from the interpolant; see `backward`.
 
     The gradient of s L is s times that of L, and the steps to it should be the same. But atol is
@@ -176,8 +176,7 @@ def interpolated(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
     divided by a power of 2, which rounds nothing, to have its largest number between 1 and 2; what
     comes out is multiplied by it. backsolve needs no scale: its state holds z, which has a size.
     """
-    largest = np.abs(zs_bar).max() or 1.0
-    scale = 2.0 ** min(math.floor(math.log2(largest)), 1000)  # 2^1024 would be no float
+    scale = 2.0 ** (math.frexp(np.abs(zs_bar).max())[1] - 1)
     found = backward(field, solution, zs_bar / zs_bar.dtype.type(scale), options,
                      reconstruct=False, trajectory=trajectory, seminorm=seminorm, restart=False)
     if (way := found.trajectory) is not None:

@@ -130,9 +130,10 @@ def _along(f: Field, solution: Solution, zs_bar: Any, tight: Options) -> np.ndar
     bars = np.asarray(zs_bar, solution.z0.dtype).reshape(len(solution.ts), -1)
     try:
         with np.errstate(all="ignore"):
-            return np.concatenate(interpolated(field, solution, bars, tight)[:3])
+            found = interpolated(field, solution, bars, tight, trajectory=False, seminorm=False)
     except SolverError:
         return None  # the modes keep their errors and have no parts
+    return np.concatenate([found.z0, found.theta, found.ts])
 
 
 def _flat(gradient: Adjoint) -> np.ndarray:

@@ -102,11 +102,11 @@ def interpolate(weights: Weights, step: Step, t: float) -> np.ndarray:
 
 
 class Log:
-    """How many steps were accepted and rejected; with keep=True every attempt and every node."""
+    """How many steps were rejected and accepted; with keep=True also every attempt."""
 
     REJECTED, ACCEPTED, ROUNDED = range(3)  # rounded: accepted, but t_new - t is not quite h
 
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, keep: bool = False):
         self.keep, self.counts = keep, [0, 0]  # rejected, accepted
         # about 17 bytes for an attempt: an h is kept only where the nodes do not give it
         self.ends, self.error_ratio, self.h = array("d"), array("d"), array("d")
