@@ -158,9 +158,8 @@ def experiment(args):
 
 
 def closing(found):
-    lines = [f"variance of one sample, given x_0 (T = {T}):",
-             f"{'p':<10}{'joint 13.21':>14}{'consistency':>14}{'denoising 13.24':>17}"
-             f"{'independent x_t':>17}"]
+    header = f"{'p':<10}{'joint 13.21':>14}{'consistency':>14}{'denoising 13.24':>17}"
+    lines = [f"variance of one sample, given x_0 (T = {T}):", f"{header}{'independent x_t':>17}"]
     for name, row in found["variance"].items():
         lines.append(f"{name:<10}{row['joint']:>14.3g}{row['consistency']:>14.3g}"
                      f"{row['denoising']:>17.3g}{row['independent']:>17.3g}")

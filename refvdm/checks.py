@@ -152,12 +152,11 @@ def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
 
 def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict:
     """A dict with exactly these keys, whose leaves have these shapes."""
-    if isinstance(theta, dict) and theta.keys() == shapes.keys():
-        if all(np.shape(theta[key]) == shape for key, shape in shapes.items()):
-            return theta
     got: Any = type(theta).__name__
     if isinstance(theta, dict):
         got = {key: np.shape(value) for key, value in theta.items()}
+        if got == shapes:
+            return theta
     raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
 
 

@@ -236,7 +236,7 @@ def test_errors():
     for more in ({}, {"rng": rng, "z": np.ones((3, 2))}):
         with pytest.raises(ValueError, match=r"Flow.sample: give either rng or z"):
             flow.sample(theta, (3, 2), **more)
-    with pytest.raises(TypeError, match=r"Flow.sample: rng must be a numpy.random.Generator, got int"):
+    with pytest.raises(TypeError, match=r"Flow.sample: rng must be a numpy.random.Generator .*, got int"):
         flow.sample(theta, (3, 2), 0)
     for shape in [(2, 2), (3,), (3, 3)]:
         with pytest.raises(ValueError, match=r"Flow.sample: z must have shape \(3, 2\), got \("):

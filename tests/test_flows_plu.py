@@ -410,7 +410,7 @@ def test_wrong_theta(method):
     for bad in (without, theta | {"W": np.eye(3)}, theta | {"lower": np.ones((3, 2))},
                 theta | {"log_scale": np.ones((3, 1))},
                 theta | {"perm": np.arange(2)}, random_theta(2, np.random.default_rng(0)), [theta], None):
-        with pytest.raises(ValueError, match="PLU: theta must hold .*, got "):
+        with pytest.raises(ValueError, match="PLU: theta must be a dict of shapes .*, got "):
             getattr(layer, method)(bad, np.ones((2, 3)))
-    with pytest.raises(ValueError, match="PLU: theta must hold"):
+    with pytest.raises(ValueError, match="PLU: theta must be a dict"):
         layer.matrix(without)

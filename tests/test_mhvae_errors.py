@@ -47,13 +47,13 @@ def test_lists_are_copied():
 
 
 @pytest.mark.parametrize("x, error, message", [
-    (np.ones((3, 2), int), TypeError, "x must be an array of floats .* ndarray of dtype int64"),
-    (np.ones((3, 2), complex), TypeError, "x must be an array of floats .* complex128"),
-    ([[1.0, 2.0]], TypeError, "x must be an array of floats .* list"),
-    (None, TypeError, "x must be an array of floats .* NoneType"),
-    (np.array([[1.0, np.nan]]), ValueError, r"x must be finite.*\(1, 2\)"),
+    (np.ones((3, 2), int), TypeError, "x must be an array of floats, got dtype int64"),
+    (np.ones((3, 2), complex), TypeError, "x must be an array of floats, got dtype complex128"),
+    ([[1.0, 2.0]], TypeError, "x must be an array of floats, got list"),
+    (None, TypeError, "x must be an array of floats, got NoneType"),
+    (np.array([[1.0, np.nan]]), ValueError, r"x must be finite, got nan at index \(0, 1\)"),
     (np.array([[1.0, -np.inf]]), ValueError, "x must be finite"),
-    (np.array(1.0), ValueError, r"x must be .*\(batch, ...\), got shape \(\)"),
+    (np.array(1.0), ValueError, r"x must have shape \(batch, ...\), got \(\)"),
 ])
 def test_x(x, error, message):
     for call in calls(TWO):
@@ -192,7 +192,7 @@ def test_either_rng_or_eps():
             with pytest.raises(ValueError, match="^(encode|sample): give either rng or eps"):
                 call(**noise)
         for bad in (0, np.random.RandomState(0), np.random):
-            with pytest.raises(TypeError, match=f"rng must be a numpy.random.Generator, got {type(bad).__name__}"):
+            with pytest.raises(TypeError, match=f"rng must be a numpy.random.Generator .*, got {type(bad).__name__}"):
                 call(rng=bad)
 
 
@@ -201,7 +201,7 @@ def test_a_sample_needs_z_T_or_rng():
         TWO.sample(None, (3, 2), eps=EPS)
     with pytest.raises(ValueError, match="^sample: give either rng or eps"):
         TWO.sample(None, (3, 2))
-    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, got int"):
+    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator .*, got int"):
         TWO.sample(None, (3, 2), 0, eps=EPS)
     for bad in (X[:2], X[0], X[None], np.array(0.5)):
         with pytest.raises(ValueError,
@@ -211,7 +211,7 @@ def test_a_sample_needs_z_T_or_rng():
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, 1.0, True, None, "2", np.nan])
 def test_number_of_samples(samples):
-    with pytest.raises(ValueError, match=f"samples must be a positive integer, got {re.escape(repr(samples))}"):
+    with pytest.raises(ValueError, match=f"samples must be an integer of at least 1, got {re.escape(repr(samples))}"):
         TWO.importance_bound(None, X, samples, rng())
 
 

@@ -1,8 +1,9 @@
 """Gradients of plain NumPy code: `value, pullback = vjp(f, *primals)`.
 
-NumPy code goes in, gradients come out: a function written with `np.exp`, `@`, `np.sum`, ... runs on arrays as it is, and on
-Tensors recorded. tensor.py records, rules.py holds the set of primitives with their backward rules, vjp.py walks back,
-tree.py handles nested parameters, check.py proves a rule against finite differences.
+NumPy code goes in, gradients come out: a function written with `np.exp`, `@`, `np.sum`, ... runs on
+arrays as it is, and on Tensors recorded. tensor.py records, rules.py holds the set of primitives
+with their backward rules, vjp.py walks back, tree.py handles nested parameters, check.py proves a
+rule against finite differences.
 """
 import numpy as _np
 
@@ -15,9 +16,10 @@ from .tensor import Array, Tensor
 from .tree import ravel, tree_leaves, tree_map
 from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp
 
-# A recording holds many arrays of a few 100 KiB and frees them together. glibc's malloc would give that memory back to the system and
-# fetch it again, page by page, at every step: a fifth of the time of a training step. Having freed one large array it keeps up to
-# twice that size; elsewhere this line does nothing.
+# A recording holds many arrays of a few 100 KiB and frees them together. glibc's malloc would give
+# that memory back to the system and fetch it again, page by page, at every step: a fifth of the
+# time of a training step. Having freed one large array it keeps up to twice that size; elsewhere
+# this line does nothing.
 _np.empty(31 << 20, _np.uint8)
 
 __all__ = [

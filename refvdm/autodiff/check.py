@@ -11,25 +11,35 @@ from .vjp import stop_gradient, vjp
 
 
 class GradientError(AssertionError):
-    """A gradient that is wrong; the message names function, argument, index, what was expected and what came."""
+    """A gradient that is wrong; the message names function, argument, index, what was expected and
+    what came."""
 
 
-def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float | None = None, atol: float | None = None,
-              step: float | None = None, most: int = 200, rng: np.random.Generator | None = None) -> None:
-    """Prove the pullback of f at these primals; returns None, or raises GradientError naming the first fault.
+def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float | None = None,
+              atol: float | None = None,
+              step: float | None = None, most: int = 200,
+              rng: np.random.Generator | None = None) -> None:
+    """Prove the pullback of f at these primals; returns None, or raises GradientError naming the
+    first fault.
 
     With a random cotangent y_bar and phi(x) = <y_bar, f(x)>, checked are
       - the value: f on Tensors gives the bits of f on arrays;
-      - structure, shape and dtype of every cotangent; finite; no memory shared with the seed or each other; seed unchanged;
+      - structure, shape and dtype of every cotangent; finite; no memory shared with the seed or
+        each other; seed unchanged;
       - equal bits on a second call; pullback(0) = 0; linearity in y_bar;
-      - every element of the cotangents (up to `most` for each leaf, then a random choice) against d phi/dx_i by
-        method "central": central differences at steps h and 2h, extrapolated (error O(h^4)), h = step max(1, |x_i|), step 3e-4;
-            the function must be smooth within 2h of the primals (bound your domain, not the tolerance), or
-        method "complex": Im phi(x + ih)/h with h = 1e-30, exact to rounding, where f takes complex arrays and is analytic;
-      - a random direction d through all elements: the Taylor remainder phi(x + hd) - phi(x) - h <x_bar, d> falls as h^2.
+      - every element of the cotangents (up to `most` for each leaf, then a random choice) against d
+        phi/dx_i by method "central": central differences at steps h and 2h, extrapolated (error
+        O(h^4)), h = step max(1, |x_i|), step 3e-4;
+            the function must be smooth within 2h of the primals (bound your domain, not the
+            tolerance), or
+        method "complex": Im phi(x + ih)/h with h = 1e-30, exact to rounding, where f takes complex
+        arrays and is analytic;
+      - a random direction d through all elements: the Taylor remainder phi(x + hd) - phi(x) - h
+        <x_bar, d> falls as h^2.
 
-    Tolerance: |got - expected| <= atol + rtol |expected|. rtol is 1e-6 for central, 1e-11 for complex and 1e-3 for float32
-    primals (whose expected values are computed in float64); atol defaults to rtol times the largest expected element (a rounding floor when all are 0).
+    Tolerance: |got - expected| <= atol + rtol |expected|. rtol is 1e-6 for central, 1e-11 for
+    complex and 1e-3 for float32 primals (whose expected values are computed in float64); atol
+    defaults to rtol times the largest expected element (a rounding floor when all are 0).
     ValueError for an unknown method; whatever f and vjp raise.
     """
     if method not in ("central", "complex"):
@@ -49,19 +59,22 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
 
     def phi(x):
         """<y_bar, f(x)>, its terms not yet summed over leaves: real, or complex for complex x."""
-        return sum(np.sum(np.asarray(b, np.float64) * y) for b, y in zip(_floats(y_bar), _floats_or_complex(f(*x), value)))
+        return sum(np.sum(np.asarray(b, np.float64) * y) for b,
+                   y in zip(_floats(y_bar), _floats_or_complex(f(*x), value)))
 
     flat, unravel = ravel(wide)
     got = ravel(tree_map(_fill, primals, x_bars))[0].astype(np.float64)
     places = _places(primals, most, rng)
     expected = {i: _derivative(phi, flat, unravel, i, method, step or 3e-4) for i, _ in places}
     scale = max((abs(e) for e in expected.values()), default=0.0)
-    # a gradient that is zero up to rounding has no scale of its own: phi's rounding, divided by the step, is then the measure
+    # a gradient that is zero up to rounding has no scale of its own: phi's rounding, divided by the
+    # step, is then the measure
     floor = rtol * 1e-6 * (1 + abs(phi(wide)))
     slack = max(rtol * scale, floor) if atol is None else atol
     for i, where in places:
         if not abs(got[i] - expected[i]) <= slack + rtol * abs(expected[i]):
-            raise GradientError(f"{name}: wrong cotangent of {where}: expected {expected[i]:.12g} ({method}), got {got[i]:.12g}")
+            raise GradientError(f"{name}: wrong cotangent of {where}: expected {expected[i]:.12g} "
+                                f"({method}), got {got[i]:.12g}")
     if not low:
         _check_taylor(name, phi, flat, unravel, got, rng)
 
@@ -72,7 +85,8 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
 def _same_value(name: str, recorded: Tree, plain: Tree) -> None:
     for (path, a), (_, b) in zip(tree_leaves(recorded), tree_leaves(plain)):
         if np.shape(a) != np.shape(b) or not np.array_equal(a, b, equal_nan=_is_float(b)):
-            raise GradientError(f"{name}: the recorded value{path} differs from the plain one: expected {b!r}, got {a!r}")
+            raise GradientError(f"{name}: the recorded value{path} differs from the plain one: "
+                                f"expected {b!r}, got {a!r}")
 
 
 def _check_structure(name, value, pullback, y_bar, primals):
@@ -83,18 +97,22 @@ def _check_structure(name, value, pullback, y_bar, primals):
             where = f"argument {i}{path}"
             if not is_float(x):
                 if g is not None:
-                    raise GradientError(f"{name}: {where} is a constant: expected cotangent None, got {g!r}")
+                    raise GradientError(f"{name}: {where} is a constant: expected cotangent None, "
+                                        f"got {g!r}")
                 continue
             x = np.asarray(x)
             if g.shape != x.shape or g.dtype != x.dtype:
-                raise GradientError(f"{name}: cotangent of {where}: expected shape {x.shape} dtype {x.dtype}, got {g.shape} {g.dtype}")
+                raise GradientError(f"{name}: cotangent of {where}: expected shape {x.shape} "
+                                    f"dtype {x.dtype}, got {g.shape} {g.dtype}")
             if not np.all(np.isfinite(g)):
                 at = tuple(map(int, np.argwhere(~np.isfinite(g))[0]))
-                raise GradientError(f"{name}: cotangent of {where} at index {at}: expected a finite number, got {g[at]}")
+                raise GradientError(f"{name}: cotangent of {where} at index {at}: expected a "
+                                    f"finite number, got {g[at]}")
     arrays = [*_floats(x_bars), *_floats(y_bar)]
     for i, a in enumerate(arrays):
         if any(np.shares_memory(a, b) for b in arrays[:i]):
-            raise GradientError(f"{name}: returned cotangents share memory with each other or with the seed")
+            raise GradientError(f"{name}: returned cotangents share memory with each other or "
+                                f"with the seed")
     if not _equal(seed, y_bar):
         raise GradientError(f"{name}: the pullback changed its seed")
     if not _equal(x_bars, pullback(y_bar)):
@@ -113,7 +131,8 @@ def _check_linear(name, value, pullback, y_bar, x_bars, rng):
         off = np.abs(c - expected) > (1e-3 if c.dtype.itemsize < 8 else 1e-9) * size
         if np.any(off):
             at = tuple(map(int, np.argwhere(off)[0]))
-            raise GradientError(f"{name}: the pullback is not linear in the cotangent: leaf {i} at index {at}: "
+            raise GradientError(f"{name}: the pullback is not linear in the cotangent: leaf {i} "
+                                f"at index {at}: "
                                 f"expected {expected[at]}, got {c[at]}")
 
 
@@ -131,13 +150,15 @@ def _derivative(phi, flat, unravel, i, method, step):
             moved = flat.copy()
             moved[i] += sign * h
             ends.append((moved[i], phi(unravel(moved))))
-        return (ends[0][1] - ends[1][1]) / (ends[0][0] - ends[1][0])  # by the step that was made, not the one asked for
+        # by the step that was made, not the one asked for
+        return (ends[0][1] - ends[1][1]) / (ends[0][0] - ends[1][0])
 
     return float((4 * central(h) - central(2 * h)) / 3)
 
 
 def _check_taylor(name, phi, flat, unravel, got, rng):
-    """Remainders at h and h/2 along a random direction: a right gradient halves twice (rate 2), a wrong one once (rate 1)."""
+    """Remainders at h and h/2 along a random direction: a right gradient halves twice (rate 2), a
+    wrong one once (rate 1)."""
     d = rng.standard_normal(flat.size)
     d /= max(1.0, np.max(np.abs(d)))
     base, slope = phi(unravel(flat)), got @ d
@@ -149,7 +170,8 @@ def _check_taylor(name, phi, flat, unravel, got, rng):
         if r[1] > 100 * floor:
             rates.append(np.log2(r[0] / r[1]))
     if rates and np.median(rates) < 1.7:
-        raise GradientError(f"{name}: Taylor remainder along a random direction: expected rate 2, got {np.median(rates):.2f}")
+        raise GradientError(f"{name}: Taylor remainder along a random direction: expected rate 2, "
+                            f"got {np.median(rates):.2f}")
 
 
 # ---------------------------------------------------------------- small helpers
@@ -164,11 +186,13 @@ def _floats(tree: Tree) -> list[np.ndarray]:
 
 
 def _floats_or_complex(tree: Tree, like: Tree) -> list:
-    return [leaf for (_, leaf), (_, ref) in zip(tree_leaves(tree), tree_leaves(like)) if _is_float(ref)]
+    return [leaf for (_, leaf), (_, ref) in zip(tree_leaves(tree), tree_leaves(like))
+            if _is_float(ref)]
 
 
 def _random_like(tree: Tree, rng: np.random.Generator) -> Tree:
-    return tree_map(lambda y: rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype) if _is_float(y) else 0, tree)
+    return tree_map(lambda y: rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype)
+                    if _is_float(y) else 0, tree)
 
 
 def _fill(x: Any, x_bar: Any) -> Any:
@@ -181,11 +205,13 @@ def _equal(a: Tree, b: Tree) -> bool:
 
 def _unravel_complex(flat: np.ndarray, unravel: Callable) -> Tree:
     """unravel restores real dtypes, so the two parts go through it one by one."""
-    return tree_map(lambda re, im: re + 1j * im if _is_float(re) else re, unravel(flat.real.copy()), unravel(flat.imag.copy()))
+    return tree_map(lambda re, im: re + 1j * im if _is_float(re) else re, unravel(flat.real.copy()),
+                    unravel(flat.imag.copy()))
 
 
 def _places(primals: tuple, most: int, rng: np.random.Generator) -> list[tuple[int, str]]:
-    """(position in the flat vector, its name) of every element to check: all of a small leaf, a random choice of a large one."""
+    """(position in the flat vector, its name) of every element to check: all of a small leaf, a
+    random choice of a large one."""
     places, start = [], 0
     for i, primal in enumerate(primals):
         for path, x in tree_leaves(primal):

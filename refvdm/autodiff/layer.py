@@ -1,7 +1,7 @@
 """The linear layer with its activation, as one primitive: the inner loop of every network here.
 
-One node instead of three (matmul, add, activation), the bias and the activation in place, and only y
-and, for silu, the sigmoid kept for the way back.
+One node instead of three (matmul, add, activation), the bias and the activation in place, and only
+y and, for silu, the sigmoid kept for the way back.
 """
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def _tanh_pull(y_bar, y, _):
 
 
 def _silu(z):
-    # y = z s, s = sigmoid(z) = 1/(1 + e^-z) in place: three times faster than expit. Where e^-z overflows, s is the 0 it should be
+    # y = z s, s = sigmoid(z) = 1/(1 + e^-z) in place: three times faster than expit. Where e^-z
+    # overflows, s is the 0 it should be
     with np.errstate(over="ignore"):
         s = np.exp(-z)
     s += 1
@@ -52,13 +53,16 @@ def _relu_pull(y_bar, y, _):
 
 
 ACTIVATIONS = {"identity": (lambda z: (z, None), lambda y_bar, y, _: y_bar),
-               "tanh": (_tanh, _tanh_pull), "silu": (_silu, _silu_pull), "relu": (_relu, _relu_pull)}
+               "tanh": (_tanh, _tanh_pull), "silu": (_silu, _silu_pull),
+               "relu": (_relu, _relu_pull)}
 
 
 def linear(x, W, b, activation: str = "identity"):
-    """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu"; arrays and Tensors alike.
+    """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu";
+    arrays and Tensors alike.
 
-    x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out). ValueError for other shapes or an unknown activation.
+    x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out). ValueError for other shapes or an
+    unknown activation.
     """
     x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
     if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != len(W) or b.shape != W.shape[1:]:

@@ -18,7 +18,7 @@ same on both. Whatever would lose a gradient is refused, in the words of refuse.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -33,7 +33,8 @@ class Rule(NamedTuple):
     each: Callable | None  # the pull of argument i when their number is open (concatenate, stack)
     shared: Callable | None
     saves: bool
-    operands: Container[int]  # the positions of arrays that are differentiated; others are constants
+    # the positions of arrays that are differentiated; others are constants
+    operands: Container[int]
     most: int  # positional arguments at the most
     keywords: frozenset[str]
 
@@ -112,8 +113,8 @@ class Tensor(refuse.Refusals):
     def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
     def __gt__(self, other: Any) -> Any: return np.greater(self, other)
     def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
-    def __eq__(self, other: Any) -> Any: return np.equal(self, other)
-    def __ne__(self, other: Any) -> Any: return np.not_equal(self, other)
+    def __eq__(self, other: object) -> Any: return np.equal(self, other)
+    def __ne__(self, other: object) -> Any: return np.not_equal(self, other)
 
     def __pow__(self, other: Any) -> Any:
         if type(other) in (int, float) and other == 2:  # as ndarray.__pow__ does
@@ -155,7 +156,7 @@ class Tensor(refuse.Refusals):
         return f"Tensor({numbers}, shape={self.shape}, dtype={self.dtype})"
 
 
-Array = Union[np.ndarray, Tensor]
+Array: TypeAlias = "np.ndarray | Tensor"
 
 
 def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:

@@ -1,8 +1,8 @@
 """Trees: nested dicts, lists and tuples whose leaves are arrays.
 
-Parameters, cotangents and results are trees. A dict keeps its insertion order, so the order of the leaves is the order
-in which a reader sees them written. Float leaves are differentiated; integer, bool and None leaves are constants that
-every function here carries along untouched.
+Parameters, cotangents and results are trees. A dict keeps its insertion order, so the order of the
+leaves is the order in which a reader sees them written. Float leaves are differentiated; integer,
+bool and None leaves are constants that every function here carries along untouched.
 """
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def matched(tree: Tree, other: Tree) -> list:
 def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
     """The tree with f(leaf, *leaves of the others at the same place) for every leaf.
 
-    `others` need the same structure (dicts the same keys, in any order) down to the leaves of `tree`.
-    ValueError naming the place where they differ.
+    `others` need the same structure (dicts the same keys, in any order) down to the leaves of
+    `tree`. ValueError naming the place where they differ.
     """
     if not isinstance(tree, (dict, list, tuple)):
         return f(tree, *others)
@@ -99,7 +99,8 @@ def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
 
 
 class TreesDiffer(ValueError):
-    """Two trees of different structure; the place is known only when the error has come all the way up."""
+    """Two trees of different structure; the place is known only when the error has come all the way
+    up."""
 
     def __init__(self, expected: Tree, got: Tree):
         super().__init__()
@@ -125,36 +126,43 @@ def _describe(tree: Tree) -> str:
 
 
 def is_float(leaf: Any) -> bool:
-    """True for what is differentiated: arrays, NumPy scalars, Python floats and Tensors of a real floating dtype.
+    """True for what is differentiated: arrays, NumPy scalars, Python floats and Tensors of a real
+    floating dtype.
 
-    TypeError for what is neither that nor a constant (integer, bool, None): complex numbers, strings, masked arrays, np.matrix.
+    TypeError for what is neither that nor a constant (integer, bool, None): complex numbers,
+    strings, masked arrays, np.matrix.
     """
     if type(leaf) is np.ndarray and leaf.dtype.kind == "f" or isinstance(leaf, float):
         return True
     if leaf is None or isinstance(leaf, (bool, int)):
         return False
     dtype = getattr(leaf, "dtype", None)
-    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf, (np.ma.MaskedArray, np.matrix)):
+    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf,
+                                                               (np.ma.MaskedArray, np.matrix)):
         kind = type(leaf).__name__ if dtype is None else f"{type(leaf).__name__} of dtype {dtype}"
-        raise TypeError(f"expected an array of real floats (or an integer, bool or None constant), got {kind}")
+        raise TypeError(f"expected an array of real floats (or an integer, bool or None "
+                        f"constant), got {kind}")
     return dtype.kind == "f"
 
 
 def float_dtype(tree: Tree) -> np.dtype:
     """The widest dtype of the tree's float arrays; float64 when there are none."""
-    dtypes = [leaf.dtype for leaf in leaves(tree) if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
+    dtypes = [leaf.dtype for leaf in leaves(tree)
+              if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
     return np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
 
 
 def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     """flat, unravel: all float leaves as one vector (n,) in leaf order, and the way back.
 
-    `unravel(flat)` puts the constants (integer, bool and None leaves) back where they were and gives every leaf its
-    own shape and dtype; its arrays are copies unless `copy=False`. Leaves of several dtypes meet in the widest. Works
-    on Tensors too. ValueError when `flat` does not have shape (n,); TypeError when there is no float leaf.
+    `unravel(flat)` puts the constants (integer, bool and None leaves) back where they were and
+    gives every leaf its own shape and dtype; its arrays are copies unless `copy=False`. Leaves of
+    several dtypes meet in the widest. Works on Tensors too. ValueError when `flat` does not have
+    shape (n,); TypeError when there is no float leaf.
     """
     given = [(leaf, is_float(leaf)) for leaf in leaves(tree)]
-    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf) for leaf, varies in given if varies]
+    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf) for leaf, varies in given
+              if varies]
     if not floats:
         raise TypeError("ravel: expected a tree with at least one float leaf, got none")
     n = sum(leaf.size for leaf in floats)

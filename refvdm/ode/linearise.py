@@ -1,4 +1,5 @@
-"""The field beside its linearisation: f and a -> a df/d[z, theta, t], what every backward mode is made of (13.12, 13.15)."""
+"""The field beside its linearisation: f and a -> a df/d[z, theta, t], what every backward mode is
+made of (13.12, 13.15)."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,27 +10,32 @@ from ..autodiff import tree_map, vjp
 from ..autodiff.tree import is_float, leaves
 from .problem import Field, Tree
 
+Pulled = tuple[np.ndarray, np.ndarray, np.ndarray, float]  # f, a df/dz, a df/dtheta, a df/dt
 Pull = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]
 
 
 class LinearisedField(Field):
     """A field that can also be pulled back: counted in .nvjp, once for every cotangent.
 
-    The generic way is the engine's vjp of f, recorded anew at each time. A field that can do better offers a method
-    f.vjp(z, t, theta, a) -> (f, a df/dz, a df/dtheta, a df/dt), of the shapes of z, z, (P,) in ravel order, (); see MLPField.
+    The generic way is the engine's vjp of f, recorded anew at each time. A field that can do better
+    offers a method f.vjp(z, t, theta, a) -> (f, a df/dz, a df/dtheta, a df/dt), of the shapes of z,
+    z, (P,) in ravel order, (); see MLPField.
     """
 
     def __init__(self, f: Callable, theta: Tree, z0: np.ndarray):
         super().__init__(f, theta, z0)
         self.nvjp = 0
         self.varies = [is_float(leaf) for leaf in leaves(theta)]
-        self.n_theta = sum(np.size(leaf) for leaf, varies in zip(leaves(theta), self.varies) if varies)
+        self.n_theta = sum(np.size(leaf) for leaf, varies in zip(leaves(theta), self.varies)
+                           if varies)
 
     def linearise(self, t: float, z: np.ndarray) -> tuple[np.ndarray, Pull]:
-        """f(z, t, theta) flat (n,), and the map from a (n,) to a df/dz (n,), a df/dtheta (P,) in ravel order, a df/dt."""
+        """f(z, t, theta) flat (n,), and the map from a (n,) to a df/dz (n,), a df/dtheta (P,) in
+        ravel order, a df/dt."""
         z, t = z.reshape(self.shape), np.array(t, self.dtype)
         if hasattr(self.f, "vjp"):
-            return self.checked(self.f(z, t, self.theta)).reshape(-1), lambda a: self._by_hand(z, t, a)[1:]
+            dz = self.checked(self.f(z, t, self.theta))
+            return dz.reshape(-1), lambda a: self._by_hand(z, t, a)[1:]
         if any(self.varies):
             dz, pullback = vjp(self.f, z, t, self.theta)
         else:  # nothing in theta to differentiate
@@ -44,10 +50,11 @@ class LinearisedField(Field):
             return z_bar.reshape(-1), self._flat(theta_bar), t_bar
 
         if isinstance(dz, (list, tuple)):
-            raise TypeError("for a gradient the field must return an array, not a list: np.stack([...])")
+            raise TypeError("for a gradient the field must return an array, not a list: "
+                            "np.stack([...])")
         return self.checked(dz).reshape(-1), pull
 
-    def pulled(self, t: float, z: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    def pulled(self, t: float, z: np.ndarray, a: np.ndarray) -> Pulled:
         """f, a df/dz, a df/dtheta, a df/dt, in one go."""
         if hasattr(self.f, "vjp"):
             return self._by_hand(z.reshape(self.shape), np.array(t, self.dtype), a)
@@ -74,11 +81,12 @@ class LinearisedField(Field):
 
         return tree_map(take, self.theta)
 
-    def _by_hand(self, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    def _by_hand(self, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> Pulled:
         self.nvjp += 1
         dz, z_bar, theta_bar, t_bar = self.f.vjp(z, t, self.theta, a.reshape(self.shape))
         if theta_bar.shape != (self.n_theta,):
-            raise ValueError(f"the field's vjp must return a df/dtheta of shape ({self.n_theta},), got {theta_bar.shape}")
+            raise ValueError(f"the field's vjp must return a df/dtheta of shape "
+                             f"({self.n_theta},), got {theta_bar.shape}")
         return self.checked(dz).reshape(-1), z_bar.reshape(-1), theta_bar, t_bar
 
     def _flat(self, theta_bar: Tree) -> np.ndarray:
