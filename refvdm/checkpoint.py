@@ -43,7 +43,8 @@ def save_checkpoint(path: str | os.PathLike, tree: Any) -> None:
                                      delete=False) as file:
         try:
             text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-            np.savez(file, header=text, **{str(i): a for i, a in enumerate(arrays)})
+            members: dict[str, Any] = {str(i): a for i, a in enumerate(arrays)}
+            np.savez(file, header=text, **members)
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, 0o666 & ~_umask())  # temporary files are made private

@@ -3,7 +3,7 @@ gap to it can be told in nats."""
 from __future__ import annotations
 
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
@@ -88,5 +88,5 @@ class Crescents:
         return logsumexp(each, axis=0) - np.log(2)
 
 
-def _log_normal(x: np.ndarray, mean: np.ndarray, deviation: float) -> np.ndarray:
+def _log_normal(x: np.ndarray, mean: Any, deviation: float) -> np.ndarray:
     return -0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)

@@ -108,13 +108,13 @@ def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, opt
                      "average": ema.update(state["average"], theta),
                      "sums": sums, "rng": rng.bit_generator.state}
             validating = n % validate_every == 0 or n == steps
-            saving = checkpoint is not None and (n % (checkpoint_every or validate_every) == 0
-                                                 or n == steps)
+            due = n % (checkpoint_every or validate_every) == 0 or n == steps
+            saving = checkpoint is not None and due
             if validating or saving:
                 _check_finite(theta, n, checkpoint)
             if validating:
                 after = _validated(after, ema, validate, (n - 1) % validate_every + 1)
-            if saving:
+            if saving and checkpoint is not None:
                 save_checkpoint(checkpoint, after)
             state = after  # one assignment: an interrupt finds the step whole or not begun
             bar.update(n, float(value), state["history"])

@@ -242,7 +242,7 @@ class _Noise:
     def draw(self, shape: tuple, dtype: Any) -> np.ndarray:
         return self.rng.standard_normal(shape, dtype)
 
-    def __call__(self, level: int, like: Any) -> np.ndarray:
+    def __call__(self, level: int, like: Any) -> Any:
         if self.eps is None:
             return self.draw(like.shape, like.dtype)
         e = next(self.eps)

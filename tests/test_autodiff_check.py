@@ -1,4 +1,5 @@
-"""check_vjp, the public gradient checker: it passes what is right, and finds every planted fault by name, argument and index."""
+"""check_vjp, the public gradient checker: it passes what is right, and finds every planted fault by name, argument and
+index."""
 
 import re
 
@@ -118,7 +119,8 @@ def test_wrong_sign_names_function_argument_index_expected_and_got():
     with pytest.raises(GradientError) as caught:
         check_vjp(f, X)
     found = re.fullmatch(
-        r"wave: wrong cotangent of argument 0 at index \(0, 0\): expected (\S+) \(central\), got (\S+)", str(caught.value)
+        r"wave: wrong cotangent of argument 0 at index \(0, 0\): expected (\S+) \(central\), got (\S+)",
+        str(caught.value)
     )
     assert found and float(found[1]) == pytest.approx(-float(found[2]), rel=1e-7) and float(found[1]) != 0
 
@@ -203,7 +205,8 @@ def test_not_deterministic():
 
 
 def test_not_zero_at_zero():
-    finds("wave: the pullback of a zero cotangent is not zero", planted(lambda y_bar, y, x: y_bar * np.cos(x) + 1e-3), X)
+    finds("wave: the pullback of a zero cotangent is not zero", planted(lambda y_bar, y, x: y_bar * np.cos(x) + 1e-3),
+          X)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,8 @@ def test_not_zero_at_zero():
     ],
 )
 def test_not_linear(pull):
-    finds(r"wave: the pullback is not linear in the cotangent: leaf 0 at index \(\d, \d\): expected \S+, got", planted(pull), X)
+    finds(r"wave: the pullback is not linear in the cotangent: leaf 0 at index \(\d, \d\): expected \S+, got",
+          planted(pull), X)
 
 
 def test_wrong_recorded_value():
@@ -225,7 +229,8 @@ def test_wrong_recorded_value():
         X,
     )
     finds(
-        "the recorded value differs", planted(lambda y_bar, y, x: y_bar * np.cos(x)[None], forward=lambda x: np.sin(x)[None]), X
+        "the recorded value differs", planted(
+            lambda y_bar, y, x: y_bar * np.cos(x)[None], forward=lambda x: np.sin(x)[None]), X
     )
     f = planted(lambda y_bar, y, x: y_bar * np.cos(x), forward=lambda x: np.sin(x) + 1e-9)
     finds(r"the recorded value\['b'\]\[0\] differs", lambda x: {"a": x, "b": (f(x),)}, X)

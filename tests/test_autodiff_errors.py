@@ -82,7 +82,8 @@ def test_outside_the_set(f, name, nearest):
     message = str(caught.value)
     assert f"{name} has no gradient rule" in message
     assert f"Nearest in the set: {nearest}" in message
-    for part in ("The set: absolute, add, broadcast_to, clip", "expit", "indexing", "log_softmax", "defvjp(", "check_vjp"):
+    for part in ("The set: absolute, add, broadcast_to, clip", "expit", "indexing", "log_softmax", "defvjp(",
+                 "check_vjp"):
         assert part in message
 
 
@@ -92,7 +93,8 @@ def test_outside_the_set_linear_algebra(f):
 
 
 @pytest.mark.parametrize(
-    "f, name", [(np.arctan, "np.arctan"), (np.linalg.norm, "np.linalg.norm"), (special.gammaln, "scipy.special.gammaln")]
+    "f, name", [(np.arctan, "np.arctan"), (np.linalg.norm, "np.linalg.norm"),
+                (special.gammaln, "scipy.special.gammaln")]
 )
 def test_names_say_where_a_function_lives(f, name):
     with pytest.raises(TypeError) as caught:
@@ -172,7 +174,8 @@ def test_nothing_detaches(name):
 )
 def test_in_place_operators(change):
     refused(lambda x: change(x, 2.0), X, match=CHANGES)
-    refused(lambda x: change(np.ones(2), x), X, match="a Tensor cannot be written into an array|cannot become a plain array")
+    refused(lambda x: change(np.ones(2), x), X,
+            match="a Tensor cannot be written into an array|cannot become a plain array")
 
 
 def test_array_plus_equals_tensor():
@@ -258,7 +261,8 @@ def test_out_by_position(function):
     refused(lambda x: function([x, x], 0, out), X, match=None)
 
 
-@pytest.mark.parametrize("keyword", [{"dtype": np.float32}, {"where": np.array([True, False])}, {"casting": "unsafe"}], ids=str)
+@pytest.mark.parametrize("keyword", [{"dtype": np.float32}, {"where": np.array([True, False])}, {"casting": "unsafe"}],
+                         ids=str)
 def test_ufunc_keywords(keyword):
     refused(lambda x: np.exp(x, **keyword), X, match=f"np.exp of a Tensor takes no keyword {next(iter(keyword))}")
     refused(lambda x: np.greater(x, 1.0, **keyword), X, match="takes no keyword")
@@ -440,7 +444,8 @@ def test_has_aux_needs_a_pair(f):
         value_and_grad(f, has_aux=True)(1.0)
 
 
-@pytest.mark.parametrize("f", [lambda x: (x, x), lambda x: {"a": x}, lambda x: x > 0, lambda x: np.arange(3), lambda x: None])
+@pytest.mark.parametrize("f", [lambda x: (x, x), lambda x: {"a": x}, lambda x: x > 0, lambda x: np.arange(3),
+                               lambda x: None])
 def test_jacobian_needs_one_array(f):
     with pytest.raises(TypeError, match="jacobian: the function must return one float array"):
         jacobian(f)(X)
@@ -546,7 +551,8 @@ def test_linear_checks_its_shapes():
 
 
 def test_solve_triangular_checks_its_shapes():
-    for a, b in [(np.ones(3), np.ones(3)), (np.ones((1, 3, 3)), np.ones(3)), (np.eye(3), np.ones((3, 1, 1))), (np.eye(3), 1.0)]:
+    for a, b in [(np.ones(3), np.ones(3)), (np.ones((1, 3, 3)), np.ones(3)), (np.eye(3), np.ones((3, 1, 1))),
+                 (np.eye(3), 1.0)]:
         with pytest.raises(ValueError, match=r"solve_triangular: a must have shape \(n, n\)"):
             solve_triangular(a, b)
         with pytest.raises(ValueError, match="solve_triangular: a must have shape"):
@@ -646,7 +652,8 @@ def test_rule_that_shares(rules):
 
 def test_rule_for_any_number_of_arguments(rules):
     f = defvjp(
-        lambda *xs, scale=1.0: scale * sum(xs), each=lambda i, y_bar, y, *xs, scale=1.0: y_bar * scale * (1 if i < 9 else 0)
+        lambda *xs, scale=1.0: scale * sum(xs), each=lambda i, y_bar, y, *xs,
+        scale=1.0: y_bar * scale * (1 if i < 9 else 0)
     )
     for got in vjp(lambda a, b: f(a, X, b, scale=2.0), X, X)[1](np.ones(2)):
         np.testing.assert_array_equal(got, [2, 2])

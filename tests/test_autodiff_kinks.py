@@ -187,7 +187,8 @@ def test_silu_far_out():
 @pytest.mark.parametrize("unit_diagonal", [True, False])
 @pytest.mark.parametrize("shape", [(3,), (3, 2)], ids=str)
 def test_solve_triangular_by_the_explicit_inverse(trans, lower, unit_diagonal, shape):
-    """x = op(A)^-1 b: b_bar = op(A)^-T x_bar; op(A)_bar = -b_bar x^T; only the entries that are read have a gradient."""
+    """x = op(A)^-1 b: b_bar = op(A)^-T x_bar; op(A)_bar = -b_bar x^T; only the entries that are read have a
+    gradient."""
     rng = np.random.default_rng(0)
     a = rng.uniform(-1, 1, (3, 3)) + 2 * np.eye(3)
     a[np.triu_indices(3, 1) if lower else np.tril_indices(3, -1)] = 1e6  # never read

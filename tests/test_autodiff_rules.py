@@ -1,8 +1,9 @@
 """Every primitive's rule: against finite differences, against the complex step, and in float32.
 
-PRIMITIVES is the set at a glance. A case is a function, its float arguments and which of them are differentiated; shapes,
-axes and broadcasting come from Hypothesis, values from a seeded generator inside the primitive's safe domain, which is
-bounded away from singular points and kinks by construction. The oracle is written here and shares nothing with check_vjp.
+PRIMITIVES is the set at a glance. A case is a function, its float arguments and which of them are differentiated;
+shapes, axes and broadcasting come from Hypothesis, values from a seeded generator inside the primitive's safe domain,
+which is bounded away from singular points and kinks by construction. The oracle is written here and shares nothing with
+check_vjp.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,8 @@ DOMAINS = {
     "positive": lambda rng, shape: rng.uniform(0.5, 2.5, shape),
     "nonzero": lambda rng, shape: rng.uniform(0.5, 2, shape) * rng.choice([-1, 1], shape),
     "above -1": lambda rng, shape: rng.uniform(-0.5, 2, shape),
-    # two grids that interleave: whatever is broadcast against whatever, values of one are 0.1 or more from those of the other
+    # two grids that interleave: whatever is broadcast against whatever, values of one are 0.1 or more from those of the
+    # other
     "grid": lambda rng, shape: 0.4 * rng.integers(-3, 4, shape) + rng.uniform(-0.05, 0.05, shape),
     "other grid": lambda rng, shape: 0.4 * rng.integers(-3, 4, shape) + 0.2 + rng.uniform(-0.05, 0.05, shape),
 }
@@ -107,7 +109,8 @@ def wheres(draw):
     rng = np.random.default_rng(draw(seeds))
     c, a, b = draw(broadcast_shapes(3))
     condition = rng.random(c) < 0.5
-    return Case(lambda x, y: np.where(condition, x, y), (rng.standard_normal(a), rng.standard_normal(b)), draw(subsets(2)))
+    return Case(lambda x, y: np.where(condition, x, y), (rng.standard_normal(a), rng.standard_normal(b)),
+                draw(subsets(2)))
 
 
 @st.composite
@@ -157,7 +160,8 @@ def to_shape(draw, shape):
 def to_order(draw, shape):
     order = draw(st.permutations(range(len(shape))))
     signed = tuple(i - len(shape) if draw(st.booleans()) else i for i in order)
-    return draw(st.sampled_from([lambda x: x.T, lambda x: np.transpose(x, signed), np.transpose, lambda x: x.transpose(signed)]))
+    return draw(st.sampled_from([lambda x: x.T, lambda x: np.transpose(x, signed), np.transpose,
+                                 lambda x: x.transpose(signed)]))
 
 
 def to_swapped(draw, shape):
@@ -312,9 +316,11 @@ def linears(draw):
         draw(st.integers(1, 3)),
     )
     sign = rng.choice([-1, 1], n_out)
-    args = rng.uniform(0.2, 1, (*batch, n_in)), sign * rng.uniform(0.1, 1, (n_in, n_out)), sign * rng.uniform(0.3, 1, n_out)
+    x, W, b = rng.uniform(0.2, 1, (*batch, n_in)), rng.uniform(0.1, 1, (n_in, n_out)), rng.uniform(0.3, 1, n_out)
+    args = x, sign * W, sign * b
     f = draw(
-        st.sampled_from([lambda x, W, b: linear(x, W, b, activation), lambda x, W, b: linear(x, W, b, activation=activation)])
+        st.sampled_from([lambda x, W, b: linear(x, W, b, activation), lambda x, W,
+                         b: linear(x, W, b, activation=activation)])
     )
     return Case(f, args, draw(subsets(3)), analytic=activation != "relu")
 
@@ -370,7 +376,8 @@ PRIMITIVES = {
     ),
     "cumsum": Primitive(
         np.cumsum,
-        on_axes(lambda axis, keep: lambda x: np.cumsum(x, axis=axis), lambda axis, keep: lambda x: x.cumsum(axis), several=False),
+        on_axes(lambda axis, keep: lambda x: np.cumsum(x, axis=axis), lambda axis, keep: lambda x: x.cumsum(axis),
+                several=False),
         True,
     ),
     "logsumexp": Primitive(
@@ -383,7 +390,8 @@ PRIMITIVES = {
     ),
     "log_softmax": Primitive(
         log_softmax.__wrapped__,
-        on_axes(lambda axis, keep: lambda x: log_softmax(x, axis=axis), lambda axis, keep: log_softmax, least=1, several=False),
+        on_axes(lambda axis, keep: lambda x: log_softmax(x, axis=axis), lambda axis, keep: log_softmax, least=1,
+                several=False),
     ),
     # linear algebra
     "matmul": Primitive(np.matmul, matmuls(), True),
@@ -393,7 +401,8 @@ PRIMITIVES = {
     "triu": Primitive(np.triu, triangles(np.triu), True),
     # shapes
     "reshape": Primitive(np.reshape, rearranged(to_shape), True),
-    "ravel": Primitive(np.ravel, rearranged(lambda draw, shape: draw(st.sampled_from([np.ravel, lambda x: x.ravel()]))), True),
+    "ravel": Primitive(np.ravel, rearranged(lambda draw, shape: draw(st.sampled_from([np.ravel, lambda x: x.ravel()]))),
+                       True),
     "transpose": Primitive(np.transpose, rearranged(to_order), True),
     "swapaxes": Primitive(np.swapaxes, rearranged(to_swapped, least=1), True),
     "moveaxis": Primitive(np.moveaxis, rearranged(to_moved, least=1), True),
@@ -443,7 +452,8 @@ def directional(case, args, i, at, step, y_bar):
 def difference(case, args, i, at, y_bar, h=1e-3):
     """d <y_bar, f>/dx: central differences at h and 2h, extrapolated; error O(h^4)."""
     narrow, wide = (
-        (directional(case, args, i, at, s, y_bar) - directional(case, args, i, at, -s, y_bar)) / (2 * s) for s in (h, 2 * h)
+        (directional(case, args, i, at, s, y_bar) - directional(case, args, i, at, -s, y_bar)) / (2 * s)
+        for s in (h, 2 * h)
     )
     return (4 * narrow - wide) / 3
 
@@ -463,7 +473,8 @@ def agree(case, derivative, tolerance):
         for at in np.ndindex(got.shape):
             expected[at] = derivative(case, case.args, i, at, y_bar)
         error = np.max(np.abs(got - expected), initial=0)
-        assert error <= tolerance * np.max(np.abs(expected), initial=1), f"argument {i}: expected\n{expected}\ngot\n{got}"
+        assert error <= tolerance * np.max(np.abs(expected),
+                                           initial=1), f"argument {i}: expected\n{expected}\ngot\n{got}"
 
 
 def for_all(name, examples, check):
@@ -576,7 +587,8 @@ def computes_in_float32(case):
             assert np.ndim(raw) == 0 or raw.dtype == np.float32
 
 
-@pytest.mark.parametrize("f", [np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.logaddexp])
+@pytest.mark.parametrize("f", [np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum,
+                               np.minimum, np.logaddexp])
 @pytest.mark.parametrize("constant", [2, 2.5, np.float64(2.5), np.array(2.5), np.int64(2), True], ids=repr)
 @pytest.mark.parametrize("shape", [(), (3,)], ids=str)
 def test_scalars_never_widen(f, constant, shape):
@@ -614,7 +626,8 @@ def test_only_arrays_widen(operate):
 
 
 def test_dtypes_of_two_tensors():
-    """0-d Tensors do not widen arrays; among 0-d ones the widest Tensor counts; each cotangent has its primal's dtype."""
+    """0-d Tensors do not widen arrays; among 0-d ones the widest Tensor counts; each cotangent has its primal's
+    dtype."""
     low, wide = np.ones(2, np.float32), np.array(2.0)
     for a, b, dtype in [
         (low, wide, np.float32),

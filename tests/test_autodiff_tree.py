@@ -32,7 +32,8 @@ def test_ravel_round_trip():
     np.testing.assert_array_equal(flat, np.arange(11.0))
     assert flat.dtype == np.float64 and flat.flags.writeable
     back = unravel(2 * flat)
-    assert list(back) == list(tree) and type(back["pair"]) is Pair and type(back["a"]) is list and type(back["pair"].b) is tuple
+    assert list(back) == list(tree) and type(back["pair"]) is Pair
+    assert type(back["a"]) is list and type(back["pair"].b) is tuple
     np.testing.assert_array_equal(back["b"], 2 * tree["b"])
     assert back["a"][0].dtype == np.float32 and back["a"][0] == 12 and back["a"][0].shape == ()
     assert back["a"][1].dtype == np.float64 and back["a"][1] == 14
@@ -129,10 +130,10 @@ def test_tree_map_with_other_trees():
 @pytest.mark.parametrize(
     "tree, other, message",
     [
-        ({"a": 1}, {"b": 1}, r"trees differ at the root: expected a dict with keys \['a'\], got a dict with keys \['b'\]"),
+        ({"a": 1}, {"b": 1}, r"at the root: expected a dict with keys \['a'\], got a dict with keys \['b'\]"),
         ({"a": 1}, [1], "expected a dict with keys .* got a list of length 1"),
         ({"a": [1, 2]}, {"a": [1]}, r"trees differ at \['a'\]: expected a list of length 2, got a list of length 1"),
-        ([{"a": (1,)}], [{"a": 1.0}], r"trees differ at \[0\]\['a'\]: expected a tuple of length 1, got a leaf of type float"),
+        ([{"a": (1,)}], [{"a": 1.0}], r"at \[0\]\['a'\]: expected a tuple of length 1, got a leaf of type float"),
         ([1, 2], {0: 1, 1: 2}, "expected a list of length 2, got a dict"),
     ],
 )

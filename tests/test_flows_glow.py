@@ -130,12 +130,13 @@ def test_wrong_input(layer):
     theta = layer.init(np.random.default_rng(0))
     for call in (layer.forward, layer.inverse):
         for shape in [(2, 4), (3,), (3, 1)]:
-            with pytest.raises(ValueError, match=rf"{type(layer).__name__}: the input must have shape \(batch, ..., 3\), got \("):
+            with pytest.raises(ValueError,
+                               match=rf"{type(layer).__name__}: the input must have shape \(batch, ..., 3\), got \("):
                 call(theta, np.ones(shape))
-        with pytest.raises(ValueError, match=f"{type(layer).__name__}: the input holds nan or infinity"):
+        with pytest.raises(ValueError, match=f"{type(layer).__name__}: the input must be finite, got nan at index"):
             call(theta, np.array([[1.0, np.nan, 0.0]]))
         with pytest.raises(TypeError,
-                           match=f"{type(layer).__name__}: expected an array of floats, got ndarray of dtype int"):
+                           match=f"{type(layer).__name__}: the input must be an array of floats, got dtype int"):
             call(theta, np.ones((2, 3), int))
 
 
@@ -210,7 +211,7 @@ def test_actnorm_finds_a_constant_feature_in_much_data(n, dtype):
 def test_actnorm_refuses_bad_data():
     for data, error, message in [(np.ones((4, 2)), ValueError, "ActNorm.init: the input must have shape"),
                                  ([[1.0, 2.0, 3.0]], TypeError, "array of floats"),
-                                 (np.full((4, 3), np.nan), ValueError, "ActNorm.init: the input holds nan")]:
+                                 (np.full((4, 3), np.nan), ValueError, "ActNorm.init: the input must be finite")]:
         with pytest.raises(error, match=message):
             ActNorm(3).init(None, data)
 

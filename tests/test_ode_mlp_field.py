@@ -28,7 +28,8 @@ def by_engine(field, z, t, theta, a):
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("time", [True, False])
 def test_vjp_is_the_engines(activation, sizes, time):
-    """f, a df/dz, a df/dtheta in ravel order and a df/dt, for every shape of state and both dtypes; relu's kink at 0 included."""
+    """f, a df/dz, a df/dtheta in ravel order and a df/dt, for every shape of state and both dtypes; relu's kink at 0
+    included."""
     for shape in SHAPES:
         for dtype, rtol in ((np.float64, 1e-13), (np.float32, 1e-5)):
             field, theta, z, t, a = problem(sizes, activation, time, shape, dtype)
@@ -58,7 +59,8 @@ def test_is_the_net(activation, sizes, shape):
     net = MLP((sizes[0] + 1, *sizes[1:]), activation)
     expected = net(theta, np.concatenate([z, np.full((*shape[:-1], 1), 0.7)], axis=-1))
     assert list(theta) == list(net.init(np.random.default_rng(0))) and theta["W1"].shape == (sizes[0] + 1, sizes[1])
-    for value in (field(z, t, theta), field(z, 0.7, theta), by_engine(field, z, t, theta, a)[0], field.vjp(z, t, theta, a)[0]):
+    for value in (field(z, t, theta), field(z, 0.7, theta), by_engine(field, z, t, theta, a)[0],
+                  field.vjp(z, t, theta, a)[0]):
         np.testing.assert_allclose(value, expected, rtol=1e-13, atol=1e-14)
     assert not np.shares_memory(field(z, t, theta), z)
 
@@ -124,7 +126,8 @@ def test_float32_end_to_end():
 
 
 def test_linearised_field_counts_and_pulls_alike():
-    """`pulled` is `linearise` and its pull: f, a df/dz, a df/dtheta, a df/dt, each pull counted once, each value not pulled in nfev."""
+    """`pulled` is `linearise` and its pull: f, a df/dz, a df/dtheta, a df/dt, each pull counted once, each value not
+    pulled in nfev."""
     field, theta, z, t, a = problem((2, 4, 2), "tanh", True, (3, 2))
     def hidden(z, t, theta):
         return field(z, t, theta)

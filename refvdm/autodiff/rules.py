@@ -21,6 +21,7 @@ Ties and kinks, where a derivative is a matter of policy:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -205,7 +206,7 @@ def _rows(x):
 defvjp(np.matmul, _matmul_a, _matmul_b)
 
 
-def solve_triangular(a, b, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False):
+def solve_triangular(a, b, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False):
     """x with A x = b (trans 0 or "N") or A^T x = b (trans 1, 2, "T" or "C"); a (n, n), b (n,) or
     (n, k), arrays or Tensors.
 
@@ -222,7 +223,7 @@ def solve_triangular(a, b, trans: int | str = 0, lower: bool = False, unit_diago
 
 def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
     # y = A^-1 b: b_bar = A^-T y_bar (Giles 2008, 2.2.3)
-    other = 1 if trans in (0, "N") else 0
+    other: Any = 1 if trans in (0, "N") else 0
     return scipy.linalg.solve_triangular(a, y_bar, trans=other, lower=lower,
                                          unit_diagonal=unit_diagonal)
 

@@ -50,12 +50,18 @@ INSPECTIONS = frozenset({np.shape, np.ndim, np.size, np.zeros_like, np.ones_like
 
 
 class Recording:
-    """One run of a function inside `vjp`. When it is over, vjp has taken the tape away."""
+    """One run of a function inside `vjp`, and the tape of its nodes; None stands for an input."""
 
-    __slots__ = ("tape",)
+    __slots__ = ("open", "tape")
 
     def __init__(self) -> None:
-        self.tape: list[Any] | None = []  # nodes; None for the inputs
+        self.tape: list[Any] = []
+        self.open = True
+
+    def close(self) -> list[Any]:
+        """The tape, taken away: nodes know their recording, which must not know them for ever."""
+        tape, self.tape, self.open = self.tape, [], False
+        return tape
 
 
 class Tensor(refuse.Refusals):
@@ -113,8 +119,8 @@ class Tensor(refuse.Refusals):
     def __le__(self, other: Any) -> Any: return np.less_equal(self, other)
     def __gt__(self, other: Any) -> Any: return np.greater(self, other)
     def __ge__(self, other: Any) -> Any: return np.greater_equal(self, other)
-    def __eq__(self, other: object) -> Any: return np.equal(self, other)
-    def __ne__(self, other: object) -> Any: return np.not_equal(self, other)
+    def __eq__(self, other: object) -> Any: return np.equal(self.value, _plain(other))
+    def __ne__(self, other: object) -> Any: return np.not_equal(self.value, _plain(other))
 
     def __pow__(self, other: Any) -> Any:
         if type(other) in (int, float) and other == 2:  # as ndarray.__pow__ does
@@ -170,7 +176,8 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         if Tensor in map(type, kwargs.values()):
             raise refuse.tensor_by_keyword(function)
         kwargs = {key: _frozen(x) for key, x in kwargs.items()}
-    recording, dtype, mixed, arrays, parents, scalars = None, None, False, [], [], []
+    recording: Any = None
+    dtype, mixed, arrays, parents, scalars = None, False, [], [], []
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
             if position not in rule.operands:
@@ -195,8 +202,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
             dtype = arg.dtype
         elif arg.dtype is not dtype:
             mixed = True
-    tape = recording.tape
-    if tape is None:
+    if not recording.open:
         raise refuse.ended(function)
     if mixed:
         dtype = _unify(function, arrays, rule.operands, parents)
@@ -206,6 +212,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     value = np.asarray(y[0] if rule.saves else y)
     if value.dtype is not dtype:
         value = value.astype(dtype)
+    tape = recording.tape
     tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
     return Tensor(value, recording, len(tape) - 1)
 

@@ -104,7 +104,8 @@ class TreesDiffer(ValueError):
 
     def __init__(self, expected: Tree, got: Tree):
         super().__init__()
-        self.path, self.expected, self.got = [], _describe(expected), _describe(got)
+        self.path: list = []
+        self.expected, self.got = _describe(expected), _describe(got)
 
     def __str__(self) -> str:
         place = "".join(f"[{key!r}]" for key in reversed(self.path)) or "the root"

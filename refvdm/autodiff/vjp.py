@@ -35,7 +35,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     try:
         output = f(*(filled(primal, flat) for primal, flat in zip(primals, inputs)))
     finally:
-        tape, recording.tape = recording.tape, None
+        tape = recording.close()
     outputs = leaves(output)
     _check_own(outputs, recording)
     like_output = filled(output, outputs)
@@ -241,9 +241,9 @@ def _check_own(outputs: list, recording: Recording) -> None:
 
 def _with(args: tuple, argnum: int, x: Any) -> list:
     """args with x in the place of args[argnum]."""
-    args = list(args)
-    args[argnum] = x
-    return args
+    filled_in = list(args)
+    filled_in[argnum] = x
+    return filled_in
 
 
 def _check_integer(argnum: Any) -> None:

@@ -106,7 +106,7 @@ def dequantize(x: Any, levels: int, rng: np.random.Generator | None = None, *,
                          f"to {x.max()}")
     if (rng is None) == (u is None):
         raise ValueError("dequantize: give either rng or u")
-    u = rng.random(x.shape) if u is None else np.asarray(u)
+    u = checks.generator("dequantize: rng", rng).random(x.shape) if u is None else np.asarray(u)
     if u.shape != x.shape or not np.all((u >= 0) & (u < 1)):
         raise ValueError(f"dequantize: u must lie in [0, 1) and have x's shape {x.shape}, got "
                          f"{u.shape}")

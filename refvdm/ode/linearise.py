@@ -3,18 +3,19 @@ made of (13.12, 13.15)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..autodiff import tree_map, vjp
-from ..autodiff.tree import is_float, leaves
-from .problem import Field, Tree
+from ..autodiff.tree import Tree, is_float, leaves
+from .field import CountedField, Field
 
 Pulled = tuple[np.ndarray, np.ndarray, np.ndarray, float]  # f, a df/dz, a df/dtheta, a df/dt
 Pull = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, float]]
 
 
-class LinearisedField(Field):
+class LinearisedField(CountedField):
     """A field that can also be pulled back: counted in .nvjp, once for every cotangent.
 
     The generic way is the engine's vjp of f, recorded anew at each time. A field that can do better
@@ -22,9 +23,10 @@ class LinearisedField(Field):
     z, (P,) in ravel order, (); see MLPField.
     """
 
-    def __init__(self, f: Callable, theta: Tree, z0: np.ndarray):
+    def __init__(self, f: Field, theta: Tree, z0: np.ndarray):
         super().__init__(f, theta, z0)
         self.nvjp = 0
+        self.by_hand: Any = getattr(f, "vjp", None)
         self.varies = [is_float(leaf) for leaf in leaves(theta)]
         self.n_theta = sum(np.size(leaf) for leaf, varies in zip(leaves(theta), self.varies)
                            if varies)
@@ -32,14 +34,14 @@ class LinearisedField(Field):
     def linearise(self, t: float, z: np.ndarray) -> tuple[np.ndarray, Pull]:
         """f(z, t, theta) flat (n,), and the map from a (n,) to a df/dz (n,), a df/dtheta (P,) in
         ravel order, a df/dt."""
-        z, t = z.reshape(self.shape), np.array(t, self.dtype)
-        if hasattr(self.f, "vjp"):
-            dz = self.checked(self.f(z, t, self.theta))
-            return dz.reshape(-1), lambda a: self._by_hand(z, t, a)[1:]
+        z, time = z.reshape(self.shape), np.array(t, self.dtype)
+        if self.by_hand:
+            dz = self.checked(self.f(z, time, self.theta))
+            return dz.reshape(-1), lambda a: self._by_hand(z, time, a)[1:]
         if any(self.varies):
-            dz, pullback = vjp(self.f, z, t, self.theta)
+            dz, pullback = vjp(self.f, z, time, self.theta)
         else:  # nothing in theta to differentiate
-            dz, pullback_z_t = vjp(lambda z, t: self.f(z, t, self.theta), z, t)
+            dz, pullback_z_t = vjp(lambda z, t: self.f(z, t, self.theta), z, time)
 
             def pullback(a):
                 return *pullback_z_t(a), ()
@@ -56,7 +58,7 @@ class LinearisedField(Field):
 
     def pulled(self, t: float, z: np.ndarray, a: np.ndarray) -> Pulled:
         """f, a df/dz, a df/dtheta, a df/dt, in one go."""
-        if hasattr(self.f, "vjp"):
+        if self.by_hand:
             return self._by_hand(z.reshape(self.shape), np.array(t, self.dtype), a)
         dz, pull = self.linearise(t, z)
         return dz, *pull(a)
@@ -83,7 +85,7 @@ class LinearisedField(Field):
 
     def _by_hand(self, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> Pulled:
         self.nvjp += 1
-        dz, z_bar, theta_bar, t_bar = self.f.vjp(z, t, self.theta, a.reshape(self.shape))
+        dz, z_bar, theta_bar, t_bar = self.by_hand(z, t, self.theta, a.reshape(self.shape))
         if theta_bar.shape != (self.n_theta,):
             raise ValueError(f"the field's vjp must return a df/dtheta of shape "
                              f"({self.n_theta},), got {theta_bar.shape}")

@@ -7,9 +7,7 @@ import numpy as np
 
 from .. import checks
 from ..autodiff import Tensor
-from ..autodiff.tree import Tree  # noqa: F401  (linearise.py)
 from .controller import CONTROLLERS
-from .field import CountedField as Field  # noqa: F401  (linearise.py)
 from .tableau import METHODS, Tableau
 
 

@@ -131,7 +131,7 @@ def level_logits(x_t: Array, gamma: Any, levels: np.ndarray) -> Array:
     return np.square(np.expand_dims(x_t, -1) - means) * scale
 
 
-def choose(probabilities: np.ndarray, eps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def choose(probabilities: Any, eps: Any) -> tuple[np.ndarray, np.ndarray]:
     """Draw k with probabilities (..., K) from standard normal eps (...), by inverse CDF of
     u = Φ(eps): k rises with eps. A k without probability is never drawn.
 

@@ -27,6 +27,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import numpy as np
 
 from .. import checks
+from ..autodiff import Array
 from ..autodiff.tree import Tree
 from .elbo import ELBO
 from .kl import examples
@@ -38,7 +39,7 @@ class EvaluationError(RuntimeError):
     own exception."""
 
 
-def evaluate(vdm: VDM, theta: Tree, data: np.ndarray, *, seed: int = 0, chunk: int = 32,
+def evaluate(vdm: VDM, theta: Tree, data: Array, *, seed: int = 0, chunk: int = 32,
              executor: Executor | None = None, progress: bool = True) -> ELBO:
     """13.24 for every example of data (n, ...) floats, with the exact sum over t and one draw of
     noise each: an ELBO of arrays (n,), nats.

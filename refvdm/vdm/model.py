@@ -100,7 +100,7 @@ class Model(NamedTuple):
         prediction = self.predict(x_1, np.ones(len(x_0), int))
         return self.decoder.log_prob(x_0, x_1, prediction, self.schedule)
 
-    def draw(self, x_1: Array, eps: Array) -> Array:
+    def draw(self, x_1: Array, eps: Array) -> Any:
         """x_0 from p(x_0 | x_1), made from eps."""
         prediction = self.predict(x_1, np.ones(len(x_1), int))
         return self.decoder.sample(x_1, prediction, self.schedule, eps)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def ancestral_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | None = None, *,
-                   x_T: Any = None, eps: Any = None) -> Iterator[tuple[int, np.ndarray]]:
+                   x_T: Any = None, eps: Any = None) -> Iterator[tuple[int, Array]]:
     """Yield (t, x_t) for t = T, T-1, ..., 1, 0: the chain of p from noise to data; shape (n, ...).
 
     x_T (n, ...) and eps (T, n, ...) are standard normal, drawn from rng unless given. eps[t-1]

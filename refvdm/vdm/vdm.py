@@ -112,7 +112,7 @@ class VDM:
         return one_t_elbo(model, x_0, t, eps)
 
     def sample(self, theta: Tree, shape: tuple, rng: np.random.Generator | None = None, *,
-               x_T: Any = None, eps: Any = None) -> np.ndarray:
+               x_T: Any = None, eps: Any = None) -> Array:
         """x_0 of the given shape (n, ...) by ancestral sampling; noise and dtype as
         sample.ancestral_path says."""
         *_, (_, x) = ancestral_path(self, theta, shape, rng, x_T=x_T, eps=eps)
