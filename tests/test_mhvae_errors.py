@@ -46,13 +46,13 @@ def test_lists_are_copied():
 
 
 @pytest.mark.parametrize("x, error, message", [
-    (np.ones((3, 2), int), TypeError, "x must be an array of floats .* ndarray of dtype int64"),
-    (np.ones((3, 2), complex), TypeError, "x must be an array of floats .* complex128"),
-    ([[1.0, 2.0]], TypeError, "x must be an array of floats .* list"),
-    (None, TypeError, "x must be an array of floats .* NoneType"),
-    (np.array([[1.0, np.nan]]), ValueError, r"x must be finite.*\(1, 2\)"),
-    (np.array([[1.0, -np.inf]]), ValueError, "x must be finite"),
-    (np.array(1.0), ValueError, r"x must be .*\(batch, ...\), got shape \(\)"),
+    (np.ones((3, 2), int), TypeError, "x must be an array of floats, got dtype int64"),
+    (np.ones((3, 2), complex), TypeError, "x must be an array of floats, got dtype complex128"),
+    ([[1.0, 2.0]], TypeError, "x must be an array of floats, got list"),
+    (None, TypeError, "x must be an array of floats, got NoneType"),
+    (np.array([[1.0, np.nan]]), ValueError, r"x must be finite, got nan at index \(0, 1\)"),
+    (np.array([[1.0, -np.inf]]), ValueError, "x must be finite, got -inf at"),
+    (np.array(1.0), ValueError, r"x must have shape \(batch, ...\), got \(\)"),
 ])
 def test_x(x, error, message):
     for call in calls(TWO):
@@ -108,13 +108,13 @@ def test_shapes_that_do_not_chain():
     def three(theta, z):
         return np.repeat(z[:, :1], 3, 1), 0.0
 
-    with pytest.raises(ValueError, match=r"^decoder 1: .*p\(z_0 given z_1\) must have z_0's shape \(3, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"^decoder 1: mean must have z_0's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, keep], [three, keep]).elbo(None, X, rng())
-    with pytest.raises(ValueError, match=r"^decoder 2: .*p\(z_1 given z_2\) must have z_1's shape \(3, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"^decoder 2: mean must have z_1's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, keep], [keep, three]).importance_bound(None, X, 1, rng())
-    with pytest.raises(ValueError, match=r"^encoder 2: .*q\(z_2 given z_1\) has shape \(3, 3\), but z_2 \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"^encoder 2: mean must have z_2's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, three], [keep, keep]).log_posterior(None, X, EPS)
-    with pytest.raises(ValueError, match=r"^encoder 1: .*q\(z_1 given z_0\) has shape \(3, 2\), but z_1 \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"^encoder 1: mean must have z_1's shape \(3, 4\), got \(3, 2\)"):
         TWO.log_posterior(None, X, [np.zeros((3, 4)), X])
 
 
@@ -182,7 +182,7 @@ def test_either_rng_or_eps():
             with pytest.raises(ValueError, match="^(encode|sample): give either rng or eps"):
                 call(**noise)
         for bad in (0, np.random.RandomState(0), np.random):
-            with pytest.raises(TypeError, match=f"rng must be a numpy.random.Generator, got {type(bad).__name__}"):
+            with pytest.raises(TypeError, match=f"rng must be a numpy.random.Generator .*, got {type(bad).__name__}"):
                 call(rng=bad)
 
 
@@ -191,16 +191,16 @@ def test_a_sample_needs_z_T_or_rng():
         TWO.sample(None, (3, 2), eps=EPS)
     with pytest.raises(ValueError, match="^sample: give either rng or eps"):
         TWO.sample(None, (3, 2))
-    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator, got int"):
+    with pytest.raises(TypeError, match="rng must be a numpy.random.Generator .*, got int"):
         TWO.sample(None, (3, 2), 0, eps=EPS)
     for bad in (X[:2], X[0], X[None], np.array(0.5)):
-        with pytest.raises(ValueError, match="^sample: z_T must have the shape " + re.escape(f"(3, 2), got {bad.shape}")):
+        with pytest.raises(ValueError, match="^sample: z_T must have shape " + re.escape(f"(3, 2), got {bad.shape}")):
             TWO.sample(None, (3, 2), rng(), z_T=bad)
 
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, 1.0, True, None, "2", np.nan])
 def test_number_of_samples(samples):
-    with pytest.raises(ValueError, match=f"samples must be a positive integer, got {re.escape(repr(samples))}"):
+    with pytest.raises(ValueError, match=f"samples must be an integer of at least 1, got {re.escape(repr(samples))}"):
         TWO.importance_bound(None, X, samples, rng())
 
 
@@ -270,9 +270,13 @@ def test_eps_must_hold_finite_real_numbers(bad, dtype):
     """Named: who asked, and the level; one bad element is enough. Integers are numbers."""
     e = np.zeros((3, 2), dtype)
     e[1, 0] = bad
-    with pytest.raises(ValueError, match=f"^encode: the eps that makes z_2 must hold finite real numbers, got dtype {e.dtype}"):
+    if dtype is float:
+        error, must = ValueError, rf"must be finite, got {bad} at index \(1, 0\)"
+    else:
+        error, must = TypeError, f"must hold real numbers, got dtype {e.dtype}"
+    with pytest.raises(error, match=f"^encode: the eps that makes z_2 {must}"):
         TWO.elbo(None, X, eps=[X, e])
-    with pytest.raises(ValueError, match=f"^sample: the eps that makes z_0 must hold finite real numbers, got dtype {e.dtype}"):
+    with pytest.raises(error, match=f"^sample: the eps that makes z_0 {must}"):
         TWO.sample(None, (3, 2), z_T=X, eps=[e, X])
     for kind in (int, np.uint8):
         ones = np.ones((3, 2), kind)
@@ -281,7 +285,7 @@ def test_eps_must_hold_finite_real_numbers(bad, dtype):
 
 @pytest.mark.parametrize("dtype", [int, bool, complex, object])
 def test_z_T_must_hold_floats(dtype):
-    with pytest.raises(TypeError, match=f"^sample: z_T must hold floats, got dtype {np.dtype(dtype)}"):
+    with pytest.raises(TypeError, match=f"^sample: z_T must be an array of floats, got dtype {np.dtype(dtype)}"):
         TWO.sample(None, (3, 2), rng(), z_T=np.ones((3, 2), dtype))
 
 
@@ -300,7 +304,7 @@ def test_gradient_of_a_log_variance_alone():
 
 def test_a_mean_of_integers_is_an_error():
     """It would take the log-variance and the noise with it."""
-    with pytest.raises(TypeError, match="decoder 1: expected a mean of floats, got ndarray of dtype int"):
+    with pytest.raises(TypeError, match="decoder 1: mean must be an array of floats, got dtype int"):
         MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)]).log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
 
 
