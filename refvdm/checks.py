@@ -10,7 +10,7 @@ length, ... any number of axes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,39 +36,39 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
 
 def like(name: str, x: Any, other_name: str, other: Any) -> Any:
     """An array or Tensor of floats of the other one's shape; not looked at for nan."""
-    if np.shape(x) != np.shape(other):
-        raise ValueError(
-            f"{name} must have {other_name}'s shape {np.shape(other)}, got {np.shape(x)}")
-    return floats(name, x, (...,), finite=False)
+    x = floats(name, x, (...,), finite=False)
+    if x.shape != np.shape(other):
+        raise ValueError(f"{name} must have {other_name}'s shape {np.shape(other)}, got {x.shape}")
+    return x
 
 
 def reals(name: str, x: Any, shape: Sequence, *, finite: bool = True) -> np.ndarray:
     """A float64 array of its own from any real numbers, nested lists and integers included."""
-    if isinstance(x, Tensor):
-        raise TypeError(f"{name} must hold plain numbers, got a Tensor")
-    try:
-        array = np.array(x)
-    except ValueError as error:  # ragged lists
-        raise ValueError(f"{name} must have shape {shown(shape)}: {error}") from None
-    if array.dtype.kind not in "fiu" or not _ordinary(x):
-        raise TypeError(f"{name} must hold real numbers, got {what(x if _foreign(x) else array)}")
+    array = _plain(f"{name} must hold real numbers", x, "fiu", float)
     if not _fits(array.shape, shape):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {array.shape}")
     if finite:
         _all_finite(name, array)
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def integers(name: str, x: Any, batch: int, least: int, most: int) -> np.ndarray:
     """One integer for all, or an array (batch,) of them, each in least..most."""
-    array = np.asarray(x)
-    if array.dtype.kind not in "iu" or not _ordinary(x):
-        raise TypeError(f"{name} must be an integer or an array of integers, got {what(array)}")
+    array = _plain(f"{name} must be an integer or an array of integers", x, "iu", int)
     if array.shape not in ((), (batch,)):
         raise ValueError(f"{name} must be one integer or have shape (batch,) = ({batch},), "
                          f"got shape {array.shape}")
     if array.size and not (least <= array.min() and array.max() <= most):
         raise ValueError(f"{name} must lie in {least}..{most}, got {array.min()}..{array.max()}")
+    return array
+
+
+def levels(name: str, x: Any, K: int) -> np.ndarray:
+    """An array of any shape of integers in 0..K-1."""
+    array = _plain(f"{name} must hold integers 0..{K - 1}", x, "iu", int)
+    if array.size and not (0 <= array.min() and array.max() < K):
+        raise ValueError(f"{name} must hold integers 0..{K - 1}, "
+                         f"got values {array.min()}..{array.max()}")
     return array
 
 
@@ -89,7 +89,7 @@ def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: 
 
 def integer(name: str, n: Any, least: int = 1, most: float = math.inf) -> int:
     """An integer (of NumPy's too, but not a bool) from least to most."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not least <= n <= most:
+    if not _is_integer(n) or not least <= n <= most:
         expected = f"of at least {least}" if most == math.inf else f"in {least}..{most}"
         raise ValueError(f"{name} must be an integer {expected}, got {n!r}")
     return int(n)
@@ -112,12 +112,19 @@ def positive(name: str, x: Any) -> float:
     return float(x)
 
 
-def one_of(name: str, word: Any, known: Container[str]) -> Any:
+def one_of(name: str, word: Any, known: Collection[str]) -> Any:
     """One of these words."""
     if not isinstance(word, str) or word not in known:
-        words = ", ".join(map(str, known))  # type: ignore[call-overload]
-        raise ValueError(f"{name} must be one of {words}, got {word!r}")
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {word!r}")
     return word
+
+
+def either(who: str, **given: Any) -> None:
+    """Exactly one of these arguments, the others None: either("sample", rng=rng, eps=eps)."""
+    there = [name for name, x in given.items() if x is not None]
+    if len(there) != 1:
+        raise ValueError(f"{who}: give either {' or '.join(given)}, "
+                         f"got {' and '.join(there) or 'neither'}")
 
 
 def generator(name: str, rng: Any) -> np.random.Generator:
@@ -145,26 +152,26 @@ def function(name: str, f: Any, called_as: str) -> Callable:
 def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
     """A shape to make something of: a tuple of integers of at least 1, the first how many."""
     if (not isinstance(shape, tuple) or not shape
-            or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in shape)):
+            or not all(_is_integer(n) and n >= 1 for n in shape)):
         raise ValueError(f"{name} must be a tuple {expected} with n >= 1, got {shape!r}")
     return tuple(map(int, shape))
 
 
-def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict:
+def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
     """A dict with exactly these keys, whose leaves have these shapes."""
     got: Any = type(theta).__name__
     if isinstance(theta, dict):
         got = {key: np.shape(value) for key, value in theta.items()}
-        if got == shapes:
-            return theta
-    raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
+    if got != dict(shapes):
+        raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
+    return theta
 
 
 # ---------------------------------------------------------------- how things are called
 
 
-def what(x: Any) -> str:
-    """How an argument that is no array of floats is called, and what to do about it."""
+def what(x: Any, wanted: type = float) -> str:
+    """How an argument that is no array of the numbers wanted is called, and what to do about it."""
     if isinstance(x, np.ma.MaskedArray):
         return "a masked array, whose mask would be lost; use .filled(value)"
     if isinstance(x, np.matrix):
@@ -173,17 +180,35 @@ def what(x: Any) -> str:
         return "a torch.Tensor; hand it over as x.detach().numpy()"
     if _foreign(x) in ("jax", "jaxlib"):
         return "a jax array; hand it over as np.asarray(x)"
-    if not isinstance(x, (np.ndarray, np.generic, Tensor)):
-        return f"{type(x).__name__}; np.array(x, float) makes it one"
-    if x.dtype.kind == "c":
+    if isinstance(x, (np.ndarray, np.generic, Tensor)) and x.dtype.kind == "c":
         return f"dtype {x.dtype}; take its real part"
-    return f"dtype {x.dtype}; cast it with .astype(float)"
+    if isinstance(x, (list, tuple, int, float, np.number)):
+        return f"{type(x).__name__}; np.array(x, {wanted.__name__}) makes it one"
+    if not isinstance(x, (np.ndarray, Tensor)):
+        return type(x).__name__
+    if x.dtype.kind == "O":
+        return "dtype object; make an array of numbers of it"
+    return f"dtype {x.dtype}; cast it with .astype({wanted.__name__})"
 
 
 def shown(shape: Sequence) -> str:
     """(batch, ..., 3) for ("batch", ..., 3)."""
     words = ["..." if n is ... else str(n) for n in shape]
     return f"({words[0]},)" if len(words) == 1 and shape[0] is not ... else f"({', '.join(words)})"
+
+
+def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
+    """A new array of the numbers in x, whose dtype must be of these kinds."""
+    if isinstance(x, Tensor):
+        raise TypeError(f"{expected}, got a Tensor, which would lose its gradient")
+    try:
+        array = np.array(x)
+    except ValueError as error:  # ragged lists
+        raise ValueError(f"{expected}: {error}") from None
+    if array.dtype.kind not in kinds or not _ordinary(x):
+        told = x if _foreign(x) or not _ordinary(x) else array
+        raise TypeError(f"{expected}, got {what(told, wanted)}")
+    return array
 
 
 def _foreign(x: Any) -> str:
@@ -194,6 +219,10 @@ def _foreign(x: Any) -> str:
 
 def _ordinary(x: Any) -> bool:
     return not isinstance(x, (np.ma.MaskedArray, np.matrix))
+
+
+def _is_integer(n: Any) -> bool:
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
 
 
 def _is_number(x: Any) -> bool:

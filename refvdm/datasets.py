@@ -1,17 +1,23 @@
-"""The data the examples run on: digits, and 2-D densities whose log-likelihood is known, so that a
-gap to it can be told in nats."""
+"""The data of the examples: digits, and 2-D densities whose log-likelihood is known in closed form.
+
+With these a model's gap to the truth can be told in nats.
+"""
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
+from . import checks
+
 
 class Digits(NamedTuple):
-    """8x8 images as rows of 64 integers 0..16 (int64): train (1000, 64), validation (350, 64), test
-    (447, 64)."""
+    """8x8 images as rows of 64 integers 0..16 (int64).
+
+    train (1000, 64), validation (350, 64), test (447, 64).
+    """
 
     train: np.ndarray
     validation: np.ndarray
@@ -31,23 +37,17 @@ def digits() -> Digits:
 
 
 def scale_levels(x: np.ndarray, levels: int) -> np.ndarray:
-    """Integers 0..levels-1 as floats on [-1, 1] (float64), -1 + 2 x/(levels - 1): exactly
-    linspace(-1, 1, levels)[x].
+    """-1 + 2 x/(levels - 1): integers 0..levels-1 as floats on [-1, 1], float64, any shape.
 
-    TypeError for other than integers, ValueError for values outside 0..levels-1.
+    Exactly linspace(-1, 1, levels)[x]. TypeError for other than integers, ValueError for values
+    outside 0..levels-1 and for fewer than 2 levels.
     """
-    x = np.asarray(x)
-    if x.dtype.kind not in "iu":
-        raise TypeError(f"scale_levels: expected integers, got dtype {x.dtype}")
-    if levels < 2 or x.size and not (x.min() >= 0 and x.max() < levels):
-        raise ValueError(f"scale_levels: expected values in 0..{levels - 1} with levels >= 2, got "
-                         f"{x.min()}..{x.max()}")
-    return np.linspace(-1.0, 1.0, levels)[x]
+    levels = checks.integer("scale_levels: levels", levels, least=2)
+    return np.linspace(-1.0, 1.0, levels)[checks.levels("scale_levels: x", x, levels)]
 
 
 class Ring:
-    """Eight Gaussians of standard deviation 0.25 at equal angles on a circle of radius 2, equally
-    likely, in the plane."""
+    """n equally likely Gaussians of one standard deviation, at equal angles on a circle."""
 
     def __init__(self, n: int = 8, radius: float = 2.0, deviation: float = 0.25):
         angles = 2 * np.pi * np.arange(n) / n
@@ -56,37 +56,39 @@ class Ring:
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """(n, 2)."""
-        chosen = rng.integers(len(self.means), size=n)
-        return self.means[chosen] + np.sqrt(self.variance) * rng.standard_normal((n, 2))
+        means = self.means[rng.integers(len(self.means), size=n)]
+        return means + np.sqrt(self.variance) * rng.standard_normal((n, 2))
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """log p(x) (...), nats, x (..., 2)."""
-        each = _log_normal(x[..., None, :], self.means, np.sqrt(self.variance)).sum(axis=-1)
+        deviation = np.sqrt(self.variance)
+        each = _log_normal(x[..., None, :], self.means, deviation).sum(axis=-1)
         return logsumexp(each, axis=-1) - np.log(len(self.means))
 
 
 class Crescents:
-    """Two crescents that hold each other, equally likely, s = 1 and s = -1: with c = 0.6 s,
+    """Two crescents that hold each other, s = 1 and s = -1, equally likely.
 
-    x_1 ~ N(c, 0.9²),    x_2 given x_1 ~ N(s (0.8 (x_1 - c)² - 0.9), 0.25²)
+        x_1 ~ N(c, 0.9²),  c = 0.6 s;    given x_1,  x_2 ~ N(s (0.8 (x_1 - c)² - 0.9), 0.25²)
     """
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """(n, 2)."""
         s = 2.0 * rng.integers(2, size=n) - 1
         x_1 = 0.6 * s + 0.9 * rng.standard_normal(n)
-        x_2 = s * (0.8 * (x_1 - 0.6 * s) ** 2 - 0.9) + 0.25 * rng.standard_normal(n)
-        return np.stack([x_1, x_2], axis=1)
+        return np.stack([x_1, _crescent(s, x_1) + 0.25 * rng.standard_normal(n)], axis=1)
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """log p(x) (...), nats, x (..., 2)."""
-        each = []
-        for s in (1, -1):
-            x_1, x_2 = x[..., 0], x[..., 1]
-            middle = s * (0.8 * (x_1 - 0.6 * s) ** 2 - 0.9)
-            each.append(_log_normal(x_1, 0.6 * s, 0.9) + _log_normal(x_2, middle, 0.25))
+        x_1, x_2 = x[..., 0], x[..., 1]
+        each = [_log_normal(x_1, 0.6 * s, 0.9) + _log_normal(x_2, _crescent(s, x_1), 0.25)
+                for s in (1.0, -1.0)]
         return logsumexp(each, axis=0) - np.log(2)
 
 
-def _log_normal(x: np.ndarray, mean: Any, deviation: float) -> np.ndarray:
+def _crescent(s: float | np.ndarray, x_1: np.ndarray) -> np.ndarray:
+    return s * (0.8 * (x_1 - 0.6 * s) ** 2 - 0.9)
+
+
+def _log_normal(x: np.ndarray, mean: np.ndarray | float, deviation: float) -> np.ndarray:
     return -0.5 * ((x - mean) / deviation) ** 2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)

@@ -1,8 +1,8 @@
 """The training loop: parameters and a loss, nothing about models.
 
 Everything that the next step depends on (parameters, optimiser, average, random generator, what has
-been seen so far) is one tree; it is what a checkpoint holds, so a run that was killed goes on with
-the bits of a run that never was.
+been seen so far) is one tree. It is what a checkpoint holds: a run that was killed goes on with the
+bits of a run that never was.
 """
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import checks
 from .autodiff import tree_leaves, tree_map, value_and_grad
+from .autodiff.tree import Tree
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from .optim import EMA, Adam
 
@@ -28,107 +30,89 @@ class NonFiniteLoss(FloatingPointError):
 
 
 class Fit(NamedTuple):
-    """What came of it. history: one dict for each validation, {"step", "loss", "validation",
-    ...}."""
+    """What came of it."""
 
-    theta: Any  # parameters after the last step
-    best: Any  # averaged parameters at the best validation; the last ones without validation
+    theta: Tree  # parameters after the last step
+    best: Tree  # averaged parameters at the best validation; the last ones without validation
     best_value: float
     best_step: int
-    history: list[dict]
+    history: list[dict]  # one dict for each validation: {"step", "loss", "validation", ...}
     step: int
 
 
-def fit(loss: Callable, theta: Any, rng: np.random.Generator, *, steps: int, optimizer: Adam,
-        ema: EMA | None = None,
-        validate: Callable | None = None, validate_every: int = 100,
-        checkpoint: str | os.PathLike | None = None,
-        checkpoint_every: int | None = None, settings: dict | None = None,
-        progress: bool = True) -> Fit:
+def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.random.Generator, *,
+        steps: int, optimizer: Adam, ema: EMA | None = None,
+        validate: Callable[[Tree], Any] | None = None, validate_every: int = 100,
+        checkpoint: str | os.PathLike | None = None, checkpoint_every: int | None = None,
+        settings: dict | None = None, progress: bool = True) -> Fit:
     """Minimise loss(theta, rng) for a number of steps.
 
-    loss(theta, rng) -> scalar, or (scalar, {name: scalar}) to have more in the history (means since
-    the last validation);
-        all its randomness comes from rng, minibatches included.
-    validate(theta) -> number, or (number, {name: number}): lower is better, called on the averaged
-    parameters (ema) every
-        `validate_every` steps and at the end; it must not depend on anything but theta. The best
-        ones are kept.
-    checkpoint: a file. When it exists the run goes on from there (finished: returns at once); it is
-    written every
-        `checkpoint_every` steps (by default at each validation), at the end, and on Ctrl-C, whole
-        or not at all.
+    loss(theta, rng) -> scalar, or (scalar, {name: scalar}) to have more in the history, as means
+        since the last validation. All its randomness comes from rng, minibatches included.
+    validate(theta) -> number, or (number, {name: number}); lower is better. It is called on the
+        averaged parameters (ema) every `validate_every` steps and at the end, and must depend on
+        nothing but theta. The best parameters are kept.
+    checkpoint: a file. When it exists the run goes on from there (finished: returns at once). It is
+        written every `checkpoint_every` steps (by default at each validation), at the end, and on
+        Ctrl-C, whole or not at all.
     settings: JSON-like dict of whatever else defines the run; a checkpoint with other settings,
-    steps, optimizer or ema is refused.
+        steps, optimizer or ema is refused.
 
-    Raises NonFiniteLoss naming the step (the last good checkpoint stays), CheckpointError for a
-    checkpoint that cannot be used (it stays too), ValueError for bad arguments. Ctrl-C saves the
-    last whole step, says how to go on, and is raised again.
+    Raises NonFiniteLoss naming the step, and CheckpointError for a checkpoint that cannot be used;
+    in both cases the file stays as it is. ValueError or TypeError for bad arguments. Ctrl-C saves
+    the last whole step, says how to go on, and is raised again.
     """
-    for name, n in (("steps", steps), ("validate_every", validate_every),
-                    ("checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)):
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise ValueError(f"fit: {name} must be a positive integer, got {n!r}")
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"fit: rng must be a numpy.random.Generator, got {type(rng).__name__}")
-    try:
-        settings = json.loads(json.dumps(settings or {}, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"fit: settings must be numbers, strings, lists and dicts without nan: "
-                         f"{error}") from None
-    if checkpoint is not None:
-        if Path(checkpoint).is_dir():
-            raise ValueError(f"fit: checkpoint must be a file, {checkpoint} is a folder")
-        Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
+    steps = checks.integer("fit: steps", steps)
+    validate_every = checks.integer("fit: validate_every", validate_every)
+    checkpoint_every = checks.integer(
+        "fit: checkpoint_every", validate_every if checkpoint_every is None else checkpoint_every)
+    checks.generator("fit: rng", rng)
+    checks.function("fit: loss", loss, "loss(theta, rng)")
     ema = EMA(0.0) if ema is None else ema
-    identity = {"steps": int(steps), "optimizer": vars(optimizer), "ema": ema.decay,
-                "validate_every": int(validate_every),
-                "settings": settings}
+    identity = {"steps": steps, "optimizer": vars(optimizer), "ema": ema.decay,
+                "validate_every": validate_every, "settings": _as_json(settings or {})}
+    path = None if checkpoint is None else _as_file(checkpoint)
+
     state = {"identity": identity, "step": 0, "theta": theta, "optimizer": optimizer.init(theta),
-             "average": ema.init(theta),
-             "best": ema.init(theta), "best_value": math.inf, "best_step": 0, "history": [],
-             "sums": {}, "rng": rng.bit_generator.state}
-    if checkpoint is not None and Path(checkpoint).exists():
-        state = _resume(Path(checkpoint), state)
+             "average": ema.init(theta), "best": ema.init(theta), "best_value": math.inf,
+             "best_step": 0, "history": [], "sums": {}, "rng": rng.bit_generator.state}
+    if path is not None and path.exists():
+        state = _resume(path, state)
         rng.bit_generator.state = state["rng"]
         if progress and 0 < state["step"] < steps:
-            print(f"going on from step {state['step']} of {steps} in {checkpoint}", file=sys.stderr)
-    step_of = value_and_grad(lambda theta: _with_extras(loss(theta, rng)), has_aux=True)
+            print(f"going on from step {state['step']} of {steps} in {path}", file=sys.stderr)
+
+    gradient = value_and_grad(lambda theta: _with_extras(loss(theta, rng)), has_aux=True)
     bar = _Progress(steps, state["step"], progress and state["step"] < steps)
     try:
-        while state["step"] < steps:
-            (value, extras), grads = step_of(state["theta"])
-            n = state["step"] + 1
+        for n in range(state["step"] + 1, steps + 1):
+            (value, extras), grads = gradient(state["theta"])
             if not np.isfinite(value):
-                raise NonFiniteLoss(f"step {n}: the loss is {value}{_kept(checkpoint)}")
+                raise NonFiniteLoss(f"step {n}: the loss is {value}{_kept(path)}")
             theta, opt_state = optimizer.update(state["theta"], grads, state["optimizer"])
-            sums = {key: state["sums"].get(key, 0.0) + x for key,
-                    x in {"loss": float(value), **extras}.items()}
+            seen = {"loss": float(value), **extras}
             after = {**state, "step": n, "theta": theta, "optimizer": opt_state,
                      "average": ema.update(state["average"], theta),
-                     "sums": sums, "rng": rng.bit_generator.state}
-            validating = n % validate_every == 0 or n == steps
-            due = n % (checkpoint_every or validate_every) == 0 or n == steps
-            saving = checkpoint is not None and due
-            if validating or saving:
-                _check_finite(theta, n, checkpoint)
-            if validating:
-                after = _validated(after, ema, validate, (n - 1) % validate_every + 1)
-            if saving and checkpoint is not None:
-                save_checkpoint(checkpoint, after)
+                     "sums": {key: state["sums"].get(key, 0.0) + x for key, x in seen.items()},
+                     "rng": rng.bit_generator.state}
+            if n % validate_every == 0 or n == steps:
+                _check_finite(after, path)
+                after = _validated(after, ema, validate, since=(n - 1) % validate_every + 1)
+            if path is not None and (n % checkpoint_every == 0 or n == steps):
+                _check_finite(after, path)
+                save_checkpoint(path, after)
             state = after  # one assignment: an interrupt finds the step whole or not begun
             bar.update(n, float(value), state["history"])
     except KeyboardInterrupt:
         bar.close()
-        _interrupted(state, checkpoint, steps)
+        _interrupted(state, path, steps)
         raise
     finally:
         bar.close()
-    return Fit(state["theta"], state["best"], state["best_value"], state["best_step"],
-               state["history"], state["step"])
+    return Fit(*(state[field] for field in Fit._fields))
 
 
-# ---------------------------------------------------------------- the pieces
+# ---------------------------------------------------------------- a step's results
 
 
 def _with_extras(result: Any) -> tuple[Any, dict]:
@@ -140,113 +124,140 @@ def _with_extras(result: Any) -> tuple[Any, dict]:
 
 
 def _validated(state: dict, ema: EMA, validate: Callable | None, since: int) -> dict:
-    """The state with one more row of history, and with the averaged parameters as the best ones if
-    they are."""
-    means = {key: float(total / since) for key, total in state["sums"].items()}
-    row = {"step": state["step"], **means}
+    """The state with one more row of history, and its average as the best parameters if they are.
+
+    since: the number of steps that state["sums"] is over.
+    """
+    row = {"step": state["step"]}
+    row |= {key: float(total / since) for key, total in state["sums"].items()}
     average = ema.value(state["average"])
     value = math.nan
     if validate is not None:
         value, extras = _with_extras(validate(average))
         if not np.isfinite(value):
             raise NonFiniteLoss(f"step {state['step']}: the validation gives {value}")
-        row |= {"validation": float(value),
-                **{f"validation_{key}": float(x) for key, x in extras.items()}}
+        row["validation"] = float(value)
+        row |= {f"validation_{key}": float(x) for key, x in extras.items()}
     state = {**state, "history": [*state["history"], row], "sums": {}}
     if validate is None or value < state["best_value"]:
         state |= {"best": average, "best_value": float(value), "best_step": state["step"]}
     return state
 
 
-def _check_finite(theta: Any, n: int, checkpoint: Any) -> None:
-    for path, leaf in tree_leaves(theta):
+def _check_finite(state: dict, path: Path | None) -> None:
+    for place, leaf in tree_leaves(state["theta"]):
         if isinstance(leaf, np.ndarray) and not np.all(np.isfinite(leaf)):
-            raise NonFiniteLoss(f"step {n}: the loss was finite but parameter {path} is "
-                                f"not{_kept(checkpoint)}")
+            raise NonFiniteLoss(f"step {state['step']}: the loss was finite but parameter {place} "
+                                f"is not{_kept(path)}")
 
 
-def _kept(checkpoint: Any) -> str:
-    there = checkpoint is not None and Path(checkpoint).exists()
-    if there:
-        return f"; the last good checkpoint is kept in {checkpoint}"
+def _kept(path: Path | None) -> str:
+    if path is not None and path.exists():
+        return f"; the last good checkpoint is kept in {path}"
     return "; no checkpoint had been written"
+
+
+# ---------------------------------------------------------------- settings and checkpoints
+
+
+def _as_json(settings: dict) -> dict:
+    """The settings as a checkpoint gives them back, so that two runs can be compared."""
+    try:
+        return json.loads(json.dumps(settings, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fit: settings must be numbers, strings, lists and dicts without nan: "
+                         f"{error}") from None
+
+
+def _as_file(checkpoint: str | os.PathLike) -> Path:
+    """The checkpoint's path, in a folder that is there."""
+    path = Path(checkpoint)
+    if path.is_dir():
+        raise ValueError(f"fit: checkpoint must be a file, {path} is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _resume(path: Path, fresh: dict) -> dict:
     """The state in the checkpoint, if it is of the same run: same settings, same parameters."""
     saved = load_checkpoint(path)
     if not isinstance(saved, dict) or saved.keys() != fresh.keys():
-        raise CheckpointError(f"{path} is a refvdm checkpoint, but not one of a training run; it "
-                              f"was left as it is")
+        raise CheckpointError(f"{path} is a refvdm checkpoint, but not one of a training run; "
+                              f"it was left as it is")
     differing = list(_differences(fresh["identity"], saved["identity"]))
     if differing:
         raise CheckpointError(f"{path} belongs to a run with other settings "
                               f"({'; '.join(differing)}); it was left as it is. "
                               f"Give the same settings, or another place")
-    if saved["rng"].get("bit_generator") != fresh["rng"]["bit_generator"]:
-        raise CheckpointError(f"{path} was made with the generator "
-                              f"{saved['rng'].get('bit_generator')}, "
-                              f"this run uses {fresh['rng']['bit_generator']}")
+    made_with, uses = saved["rng"].get("bit_generator"), fresh["rng"]["bit_generator"]
+    if made_with != uses:
+        raise CheckpointError(f"{path} was made with the generator {made_with}, "
+                              f"this run uses {uses}")
     try:
         for key in ("theta", "optimizer", "average", "best"):
             saved[key] = tree_map(_same_kind, fresh[key], saved[key])
     except ValueError as error:
         raise CheckpointError(f"{path} holds other parameters: {error}; "
-                              "it was left as it is") from None
+                              f"it was left as it is") from None
     return saved
 
 
 def _same_kind(ours: Any, saved: Any) -> Any:
-    if isinstance(ours, np.ndarray) and (np.shape(ours) != np.shape(saved)
-                                         or ours.dtype != saved.dtype):
-        raise ValueError(f"expected shape {ours.shape} {ours.dtype}, found {np.shape(saved)} "
-                         f"{getattr(saved, 'dtype', None)}")
+    if isinstance(ours, np.ndarray):
+        shape, dtype = np.shape(saved), getattr(saved, "dtype", None)
+        if ours.shape != shape or ours.dtype != dtype:
+            raise ValueError(f"expected shape {ours.shape} {ours.dtype}, found {shape} {dtype}")
     return saved
 
 
-def _differences(ours: Any, saved: Any, path: str = ""):
+def _differences(ours: Any, saved: Any, path: str = "") -> Iterator[str]:
     if isinstance(ours, dict) and isinstance(saved, dict):
         for key in {**ours, **saved}:
             yield from _differences(ours.get(key), saved.get(key), f"{path}.{key}".lstrip("."))
-    elif ours != saved and not (isinstance(ours, (list, tuple))
-                                and isinstance(saved, (list, tuple)) and list(ours) == list(saved)):
+    elif _comparable(ours) != _comparable(saved):
         yield f"{path} is {ours!r} here and {saved!r} there"
 
 
-def _interrupted(state: dict, checkpoint: Any, steps: int) -> None:
-    n = state["step"]
-    if checkpoint is None:
-        print(f"\nInterrupted after step {n} of {steps}. No checkpoint file was given, so nothing "
-              f"is saved.", file=sys.stderr)
+def _comparable(x: Any) -> Any:
+    return list(x) if isinstance(x, tuple) else x  # JSON makes lists of tuples
+
+
+def _interrupted(state: dict, path: Path | None, steps: int) -> None:
+    after = f"\nInterrupted after step {state['step']} of {steps}"
+    if path is None:
+        print(f"{after}. No checkpoint file was given, so nothing is saved.", file=sys.stderr)
         return
-    save_checkpoint(checkpoint, state)
-    print(f"\nInterrupted after step {n} of {steps}, saved in {checkpoint}. Run the same again to "
-          f"go on from there.", file=sys.stderr)
+    save_checkpoint(path, state)
+    print(f"{after}, saved in {path}. Run the same again to go on from there.", file=sys.stderr)
+
+
+# ---------------------------------------------------------------- on the screen
 
 
 class _Progress:
     """A tqdm bar where tqdm is installed, else a line every few seconds; on stderr."""
 
     def __init__(self, steps: int, start: int, show: bool):
-        self.steps, self.bar, self.show = steps, None, show
+        self.steps, self.show = steps, show
+        self.bar: Any = None
         self.next_line = time.monotonic() + 5
         if show and importlib.util.find_spec("tqdm"):
             from tqdm import tqdm
-            self.bar = tqdm(total=steps, initial=start, unit="step", mininterval=0.2
-                            if sys.stderr.isatty() else 10)
+            self.bar = tqdm(total=steps, initial=start, unit="step",
+                            mininterval=0.2 if sys.stderr.isatty() else 10)
 
     def update(self, n: int, loss: float, history: list[dict]) -> None:
         if not self.show:
             return
-        last = ""
+        text = f"loss {loss:.4f}"
         if history and "validation" in history[-1]:
-            last = f", validation {history[-1]['validation']:.4f}"
+            text += f", validation {history[-1]['validation']:.4f}"
         if self.bar is not None:
-            self.bar.set_postfix_str(f"loss {loss:.4f}{last}", refresh=False)
+            self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(1)
         elif time.monotonic() >= self.next_line or n == self.steps:
             self.next_line = time.monotonic() + 5
-            print(f"step {n} of {self.steps}, loss {loss:.4f}{last}", file=sys.stderr, flush=True)
+            print(f"step {n} of {self.steps}, {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self.bar is not None:

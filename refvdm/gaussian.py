@@ -1,7 +1,6 @@
 """Diagonal Gaussians, elementwise and in nats; sum over the axes of one example yourself.
 
-The variance comes as its logarithm, so that no variance is ever rounded to 0. Arrays and Tensors
-alike.
+The variance comes as its logarithm, so that none is ever rounded to 0. Arrays and Tensors alike.
 """
 from __future__ import annotations
 
@@ -13,15 +12,38 @@ from scipy.special import hyp1f1
 
 from .autodiff import Tensor, defvjp
 
+Array = Any
+
 LOG_2PI = math.log(2 * math.pi)
 
 
-def expm1_minus(d: Any) -> Any:
-    """e^d - 1 - d, to full relative accuracy also where it is nearly d²/2 and expm1(d) - d would
-    cancel. Any shape.
+def log_normal(x: Array, mean: Array, log_var: Array) -> Array:
+    """log N(x; μ, σ²) for every element, σ² = exp(log_var), nats; shapes broadcast.
 
-    Twice what unequal variances cost in a Gaussian KL (kl_normal). Near 0 it is d²/2 1F1(1; 3; d),
-    Kummer's function.
+    -1/2 (log 2π + log σ² + (x - μ)²/σ²)
+    """
+    x, mean, log_var = _in_one_dtype(x, mean, log_var)
+    return np.square(x - mean) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
+
+
+def kl_normal(mean_q: Array, log_var_q: Array, mean_p: Array, log_var_p: Array) -> Array:
+    """KL(q ‖ p) of two Gaussians for every element, nats; shapes broadcast.
+
+    1/2 (σ_q²/σ_p² - 1 - log σ_q²/σ_p² + (μ_q - μ_p)²/σ_p²)
+
+    The first three terms are e^d - 1 - d with d = log σ_q² - log σ_p²: never negative, and right
+    when the variances nearly agree.
+    """
+    mean_q, log_var_q, mean_p, log_var_p = _in_one_dtype(mean_q, log_var_q, mean_p, log_var_p)
+    variances = expm1_minus(log_var_q - log_var_p)
+    return 0.5 * (variances + np.square(mean_q - mean_p) * np.exp(-log_var_p))
+
+
+def expm1_minus(d: Array) -> Array:
+    """e^d - 1 - d for every element, to full relative accuracy.
+
+    Twice the KL of two Gaussians of equal means whose log-variances differ by d. Near 0 it is
+    nearly d²/2, and expm1(d) - d would cancel; there it is d²/2 1F1(1; 3; d), Kummer's function.
     """
     near = np.abs(d) < 1
     small = np.where(near, d, 0)
@@ -31,22 +53,9 @@ def expm1_minus(d: Any) -> Any:
 expm1_minus = defvjp(expm1_minus, lambda y_bar, y, d: y_bar * np.expm1(d))
 
 
-def log_normal(x: Any, mean: Any, log_var: Any) -> Any:
-    """log N(x; mean, exp(log_var)) for every element: -1/2 (log 2π + log σ² + (x - μ)²/σ²), nats;
-    shapes broadcast."""
-    x, mean, log_var = _in_one_dtype(x, mean, log_var)
-    return np.square(x - mean) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
-
-
-def kl_normal(mean_q: Any, log_var_q: Any, mean_p: Any, log_var_p: Any) -> Any:
-    """KL(q to p) of two Gaussians for every element, nats; shapes broadcast.
-
-    1/2 (σ_q²/σ_p² - 1 - log σ_q²/σ_p² + (μ_q - μ_p)²/σ_p²). The first three terms are e^d - 1 - d
-    with d = log σ_q² - log σ_p²: never negative, and right when the variances nearly agree.
-    """
-    mean_q, log_var_q, mean_p, log_var_p = _in_one_dtype(mean_q, log_var_q, mean_p, log_var_p)
-    variances = expm1_minus(log_var_q - log_var_p)
-    return 0.5 * (variances + np.square(mean_q - mean_p) * np.exp(-log_var_p))
+def sum_per_example(terms: Array) -> Array:
+    """The sum over all axes but the first: (batch, ...) -> (batch,)."""
+    return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
 
 
 def _in_one_dtype(*values: Any) -> list:
@@ -57,8 +66,3 @@ def _in_one_dtype(*values: Any) -> list:
         return list(values)
     dtype = np.result_type(*dtypes)
     return [v if isinstance(v, Tensor) or np.ndim(v) else np.asarray(v, dtype) for v in values]
-
-
-def sum_per_example(terms: Any) -> Any:
-    """The sum over all axes but the first: (batch, ...) -> (batch,)."""
-    return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))

@@ -1,262 +1,280 @@
-"""The Markovian hierarchical VAE, 13.2 and 13.4.1: latents z_1, ..., z_T over data x = z_0, each
-seeing only its neighbours.
+"""The Markovian hierarchical VAE of §13.2, told again in §13.4.1.
 
-    p(x, z_1:T) = p(z_T) prod_{t=1}^T p(z_{t-1} given z_t),    p(z_T) = N(0, I)          (13.2,
-    13.18)
-    q(z_1:T given x) = prod_{t=1}^T q(z_t given z_{t-1})                                (13.3,
-    13.19)
-    log p(x) >= E_q [log p(x, z_1:T) - log q(z_1:T given x)]                            (13.4, 13.5,
-    13.21)
+Latents z_1, ..., z_T over data x = z_0, each of which sees only its neighbours:
 
-All conditionals are diagonal Gaussians, given as functions. Printed: 13.20 and the left side of
-13.21 have p(x given z_1:T) for the joint p(x, z_1:T); that is another number, and no bound. 13.2
-also writes z_{1-T} for z_{1:T}, and its first line lacks a factor q.
+    13.2, 13.18          p(x, z_1:T) = p(z_T) Π_{t=1}^T p(z_{t-1} | z_t),    p(z_T) = N(0, I)
+    13.3, 13.19          q(z_1:T | x) = Π_{t=1}^T q(z_t | z_{t-1})
+    13.4, 13.5, 13.21    log p(x) ≥ E_q [log p(x, z_1:T) - log q(z_1:T | x)]
+
+All conditionals are diagonal Gaussians.
+
+Printed otherwise: 13.20 and the left side of 13.21 have the conditional p(x | z_1:T) in place of
+the joint p(x, z_1:T). With it the inequality of 13.20 is wrong: its right side can exceed log p(x),
+and is no bound. §13.2 also writes z_{1-T} for z_{1:T}, and the first line of its ELBO lacks the
+factor q(z_1:T | x).
 """
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import checks
 from .autodiff import Tensor, logsumexp
-from .autodiff.tree import float_dtype
+from .autodiff.tree import Tree, float_dtype
 from .gaussian import log_normal, sum_per_example
 from .nn import MLP
 
+Array = Any
 
-class MarkovianHVAE:
-    """encoders[t-1](theta, z_{t-1}) -> (mean, log_var) of q(z_t given z_{t-1});
-    decoders[t-1](theta, z_t) -> those of p(z_{t-1} given z_t).
 
-    t = 1..T = len(encoders) = len(decoders), z_0 = x (batch, ...); levels may differ in shape, and
-    log_var may broadcast against mean. theta goes to every one of them whole. Everything is per
-    example, in nats, and differentiable in theta.
+class Conditional(Protocol):
+    """What an encoder or decoder must be: a diagonal Gaussian over one level, given a neighbour.
 
-    ValueError for lists of different lengths or none at all, and later for shapes that do not
-    chain, log-variances that are not finite, eps of the wrong length or shape; each names the
-    level.
+    conditional(theta, z) -> (mean, log_var). z (batch, ...) is the level that is given; mean
+    (batch, ...) has the shape of the level that it is over, and log_var is finite and broadcasts
+    against mean: a number will do. theta is whatever the model is called with.
+
+    Any function of these two arguments is one. GaussianConditional makes one of an MLP.
     """
 
-    def __init__(self, encoders: Sequence[Callable], decoders: Sequence[Callable]):
+    def __call__(self, theta: Tree, z: Array, /) -> tuple[Array, Array | float]: ...
+
+
+class MarkovianHVAE:
+    """MarkovianHVAE(encoders, decoders): two lists of T Conditionals, t = 1..T.
+
+        encoders[t-1](theta, z_{t-1}) -> mean and log-variance of q(z_t | z_{t-1})
+        decoders[t-1](theta, z_t)     -> mean and log-variance of p(z_{t-1} | z_t)
+
+    z_0 = x (batch, ...); levels may differ in shape. theta goes to each of them whole. Everything
+    is per example, in nats, and differentiable in theta.
+
+    ValueError for lists of different lengths or none at all; later for shapes that do not chain,
+    log-variances that are not finite, and eps of the wrong length or shape; each names the level.
+    """
+
+    def __init__(self, encoders: Sequence[Conditional], decoders: Sequence[Conditional]):
         self.encoders, self.decoders = list(encoders), list(decoders)
         if not self.encoders or len(self.encoders) != len(self.decoders):
-            raise ValueError(f"MarkovianHVAE: expected as many encoders as decoders, at least "
-                             f"one, got {len(self.encoders)} and {len(self.decoders)}")
+            raise ValueError(f"MarkovianHVAE: expected as many encoders as decoders, at least one, "
+                             f"got {len(self.encoders)} and {len(self.decoders)}")
         self.T = len(self.encoders)
 
-    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict:
-        """Parameters of encoders and decoders that are GaussianConditionals: {name: parameters}."""
+    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, dict]:
+        """Parameters of those levels that are GaussianConditionals: {name: parameters}."""
         parts = [part for part in (*self.encoders, *self.decoders)
                  if isinstance(part, GaussianConditional)]
-        if len({part.name for part in parts}) < len({id(part) for part in parts}):
-            raise ValueError(f"MarkovianHVAE: two GaussianConditionals have one name: "
-                             f"{[part.name for part in parts]}")
+        names = [part.name for part in parts]
+        if len(set(names)) < len(set(map(id, parts))):
+            raise ValueError(f"MarkovianHVAE: two GaussianConditionals have one name: {names}")
         return {part.name: part.init(rng, dtype) for part in parts}
 
-    # -- the two distributions, each with its formula
+    # -- the two distributions
 
-    def log_joint(self, theta: Any, x: Any, zs: Sequence[Any]) -> Any:
-        """log p(x, z_1:T) = log N(z_T; 0, I) + sum_t log p(z_{t-1} given z_t) (batch,); zs = [z_1,
-        ..., z_T]. 13.2, 13.18."""
-        path = self._path(x, zs)
-        total = sum_per_example(log_normal(path[-1], 0.0, 0.0))
+    def log_joint(self, theta: Tree, x: Array, zs: Sequence[Array]) -> Array:
+        """log p(x, z_1:T) = log p(z_T) + Σ_t log p(z_{t-1} | z_t), (batch,). 13.2, 13.18.
+
+        zs = [z_1, ..., z_T].
+        """
+        z = self._levels(x, zs)
+        log_p = sum_per_example(log_normal(z[self.T], 0.0, 0.0))
         for t in range(1, self.T + 1):
-            mean, log_var = self._conditional("decoder", t, theta, path[t])
-            if mean.shape != path[t - 1].shape:
-                raise ValueError(f"decoder {t}: the mean of p(z_{t - 1} given z_{t}) must have "
-                                 f"z_{t - 1}'s shape {path[t - 1].shape}, got {mean.shape}")
-            total = total + sum_per_example(log_normal(path[t - 1], mean, log_var))
-        return total
+            mean, log_var = self._p(theta, t, z[t], z[t - 1])
+            log_p = log_p + sum_per_example(log_normal(z[t - 1], mean, log_var))
+        return log_p
 
-    def log_posterior(self, theta: Any, x: Any, zs: Sequence[Any]) -> Any:
-        """log q(z_1:T given x) = sum_t log q(z_t given z_{t-1}) (batch,). 13.3, 13.19."""
-        path, total = self._path(x, zs), 0.0
+    def log_posterior(self, theta: Tree, x: Array, zs: Sequence[Array]) -> Array:
+        """log q(z_1:T | x) = Σ_t log q(z_t | z_{t-1}), (batch,). 13.3, 13.19."""
+        z, log_q = self._levels(x, zs), 0.0
         for t in range(1, self.T + 1):
-            mean, log_var = self._conditional("encoder", t, theta, path[t - 1])
-            if mean.shape != path[t].shape:
-                raise ValueError(f"encoder {t}: the mean of q(z_{t} given z_{t - 1}) has shape "
-                                 f"{mean.shape}, but z_{t} {path[t].shape}")
-            total = total + sum_per_example(log_normal(path[t], mean, log_var))
-        return total
+            mean, log_var = self._q(theta, t, z[t - 1], z[t])
+            log_q = log_q + sum_per_example(log_normal(z[t], mean, log_var))
+        return log_q
 
-    def encode(self, theta: Any, x: Any, rng: np.random.Generator | None = None, *,
-               eps: Sequence[Any] | None = None) -> list:
-        """[z_1, ..., z_T] ~ q(z_1:T given x), z_t = mean + exp(log_var/2) eps[t-1]."""
-        return self._encode(theta, x, rng, eps)[0]
+    # -- the bound
 
-    # -- the bounds
-
-    def elbo(self, theta: Any, x: Any, rng: np.random.Generator | None = None, *,
-             eps: Sequence[Any] | None = None) -> Any:
-        """One sample of log p(x, z_1:T) - log q(z_1:T given x) for every example (batch,), z_1:T
-        from q: the joint form, 13.21.
+    def elbo(self, theta: Tree, x: Array, rng: np.random.Generator | None = None, *,
+             eps: Sequence[Array] | None = None) -> Array:
+        """log p(x, z_1:T) - log q(z_1:T | x), (batch,), at one z_1:T ~ q(z_1:T | x). 13.21.
 
         Its mean over eps is the ELBO. eps: T arrays, eps[t-1] of z_t's shape makes z_t from
         z_{t-1}; rng draws them in this order.
         """
-        zs, log_q = self._encode(theta, x, rng, eps)
+        zs, log_q = self._draw(theta, x, rng, eps)
         return self.log_joint(theta, x, zs) - log_q
 
-    def importance_bound(self, theta: Any, x: Any, samples: int,
-                         rng: np.random.Generator | None = None, *,
-                         eps: Sequence[Any] | None = None) -> Any:
-        """log 1/K sum_k p(x, z^k)/q(z^k given x), K = samples (batch,): a bound that rises with K
-        (Burda et al. 2016); K = 1 is the ELBO.
+    def encode(self, theta: Tree, x: Array, rng: np.random.Generator | None = None, *,
+               eps: Sequence[Array] | None = None) -> list[Array]:
+        """[z_1, ..., z_T] ~ q(z_1:T | x), z_t = mean + exp(log_var/2) eps[t-1]."""
+        zs, _ = self._draw(theta, x, rng, eps)
+        return zs
 
-        eps: T arrays (K, batch, ...).
+    def _draw(self, theta: Tree, x: Array, rng: Any, eps: Any) -> tuple[list[Array], Array]:
+        """z_1:T ~ q(z_1:T | x) and its log q(z_1:T | x)."""
+        z, zs, log_q = checks.floats("x", x), [], 0.0
+        checks.either("encode", rng=rng, eps=eps)
+        eps = self._one_for_each_level("encode", eps)
+        for t in range(1, self.T + 1):
+            mean, log_var = self._q(theta, t, z)
+            e = _noise("encode", t, mean, rng, eps[t - 1])
+            z = mean + np.exp(0.5 * log_var) * e
+            zs.append(z)
+            # log N(z; mean, var): z is exactly e standard deviations from its mean
+            log_q = log_q + sum_per_example(log_normal(e, 0.0, 0.0) - 0.5 * log_var)
+        return zs, log_q
+
+    def importance_bound(self, theta: Tree, x: Array, samples: int,
+                         rng: np.random.Generator | None = None, *,
+                         eps: Sequence[Array] | None = None) -> Array:
+        """log 1/K Σ_k p(x, z^k)/q(z^k | x), (batch,), with K = samples draws z^k of z_1:T from q.
+
+        A bound that rises with K (Burda et al. 2016); K = 1 is the ELBO. eps: T arrays
+        (K, batch, ...).
         """
-        samples = checks.integer("importance_bound: samples", samples)
-        x = checks.floats("x", x)
+        K, x = checks.integer("importance_bound: samples", samples), checks.floats("x", x)
+        n = len(x)
         if eps is not None:
-            for t, e in enumerate(eps, start=1):
-                if np.ndim(e) < 2 or np.shape(e)[:2] != (samples, len(x)):
-                    raise ValueError(f"importance_bound: eps[{t - 1}] must have shape ({samples}, "
-                                     f"{len(x)}, ...), got {np.shape(e)}")
-            eps = [np.reshape(e, (samples * len(x), *np.shape(e)[2:])) for e in eps]
-        many = np.reshape(np.broadcast_to(x, (samples, *x.shape)), (samples * len(x), *x.shape[1:]))
-        log_ratio = np.reshape(self.elbo(theta, many, rng, eps=eps), (samples, len(x)))
-        return logsumexp(log_ratio, axis=0) - math.log(samples)
+            eps = [_numbers(f"importance_bound: eps[{i}]", e, (K, n, ...))
+                   for i, e in enumerate(eps)]
+            eps = [np.reshape(e, (K * n, *e.shape[2:])) for e in eps]
+        copies = np.reshape(np.broadcast_to(x, (K, *x.shape)), (K * n, *x.shape[1:]))
+        log_ratio = np.reshape(self.elbo(theta, copies, rng, eps=eps), (K, n))
+        return logsumexp(log_ratio, axis=0) - math.log(K)
 
     # -- sampling from p
 
-    def sample(self, theta: Any, shape: tuple, rng: np.random.Generator | None = None, *,
-               z_T: Any = None,
-               eps: Sequence[Any] | None = None) -> np.ndarray:
-        """x from p: z_T ~ N(0, I) of the given shape (n, ...), then p(z_{t-1} given z_t) down to x.
-        See ancestral_path."""
+    def sample(self, theta: Tree, shape: Sequence[int], rng: np.random.Generator | None = None, *,
+               z_T: Array = None, eps: Sequence[Array] | None = None) -> Array:
+        """x ~ p(x): z_T ~ N(0, I) of the given shape (n, ...), then p(z_{t-1} | z_t) down to x.
+
+        z_T and eps as for ancestral_path.
+        """
         *_, (_, x) = self.ancestral_path(theta, shape, rng, z_T=z_T, eps=eps)
         return x
 
-    def ancestral_path(self, theta: Any, shape: tuple, rng: np.random.Generator | None = None, *,
-                       z_T: Any = None,
-                       eps: Sequence[Any] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """(t, z_t) for t = T, ..., 0. z_T of that shape and eps (T arrays, eps[t-1] makes z_{t-1}
-        from z_t) may be given."""
-        dtype = float_dtype(theta) if z_T is None else np.asarray(z_T).dtype
-        if dtype.kind != "f":
-            raise TypeError(f"sample: z_T must hold floats, got dtype {dtype}")
-        noise = _Noise("sample", rng, None if eps is None else list(eps)[::-1], self.T,
-                       also=z_T is None)
-        z = noise.draw(tuple(shape), dtype) if z_T is None else np.asarray(z_T)
-        if z.shape != tuple(shape):
-            raise ValueError(f"sample: z_T must have the shape {tuple(shape)}, got {z.shape}")
+    def ancestral_path(self, theta: Tree, shape: Sequence[int],
+                       rng: np.random.Generator | None = None, *, z_T: Array = None,
+                       eps: Sequence[Array] | None = None) -> Iterator[tuple[int, Array]]:
+        """(t, z_t) for t = T, ..., 0; z_T has the given shape (n, ...).
+
+        Instead of rng, z_T and eps may be given: T arrays, eps[t-1] makes z_{t-1} from z_t.
+        """
+        if z_T is not None or rng is None:
+            checks.either("sample", rng=rng, eps=eps)
+        if z_T is None and rng is None:
+            raise ValueError("sample: without z_T it needs rng")
+        eps = self._one_for_each_level("sample", eps)
+        if z_T is None:
+            z = checks.noise("sample", shape, float_dtype(theta), rng, None)
+        else:
+            z = checks.floats("sample: z_T", np.asanyarray(z_T), tuple(shape))
         yield self.T, z
         for t in range(self.T, 0, -1):
-            mean, log_var = self._conditional("decoder", t, theta, z)
-            z = mean + np.exp(0.5 * log_var) * noise(t - 1, mean)
+            mean, log_var = self._p(theta, t, z)
+            z = mean + np.exp(0.5 * log_var) * _noise("sample", t - 1, mean, rng, eps[t - 1])
             yield t - 1, z
 
-    # -- the pieces
+    # -- the levels, checked
 
-    def _encode(self, theta: Any, x: Any, rng: Any, eps: Any) -> tuple[list, Any]:
-        z, zs, log_q = checks.floats("x", x), [], 0.0
-        noise = _Noise("encode", rng, eps, self.T)
-        for t in range(1, self.T + 1):
-            mean, log_var = self._conditional("encoder", t, theta, z)
-            e = noise(t, mean)
-            z = mean + np.exp(0.5 * log_var) * e
-            # log N(z; mean, var) at this z: its distance from the mean is eps, exactly
-            log_q = log_q + sum_per_example(log_normal(e, 0.0, 0.0) - 0.5 * log_var)
-            zs.append(z)
-        return zs, log_q
+    def _q(self, theta: Tree, t: int, z: Array, z_t: Array | None = None) -> tuple[Array, Array]:
+        """Mean and log-variance of q(z_t | z_{t-1}) at z_{t-1} = z."""
+        return _moments(f"encoder {t}", self.encoders[t - 1], theta, (t - 1, z), (t, z_t))
 
-    def _conditional(self, kind: str, t: int, theta: Any, z: Any) -> tuple[Any, Any]:
-        part = (self.encoders if kind == "encoder" else self.decoders)[t - 1]
-        try:
-            made = part(theta, z)
-        except ValueError as error:
-            raise ValueError(f"{kind} {t}, given z_{t - 1 if kind == 'encoder' else t} of shape "
-                             f"{z.shape}: {error}") from error
-        if not isinstance(made, tuple) or len(made) != 2:
-            raise TypeError(f"{kind} {t} must return a tuple (mean, log_var), got "
-                            f"{type(made).__name__}")
-        mean, log_var = made
-        if not isinstance(mean, (np.ndarray, Tensor)) or mean.dtype.kind != "f":
-            raise TypeError(f"{kind} {t}: expected a mean of floats, got {type(mean).__name__} of "
-                            f"dtype {getattr(mean, 'dtype', None)}")
-        if np.shape(mean)[:1] != z.shape[:1] or not _broadcasts(np.shape(log_var), np.shape(mean)):
-            raise ValueError(f"{kind} {t}: expected a mean of shape ({len(z)}, ...) and a log_var "
-                             f"that broadcasts against it, "
-                             f"got {np.shape(mean)} and {np.shape(log_var)}")
-        if not np.all(np.isfinite(log_var)):
-            raise ValueError(f"{kind} {t} gives a log-variance that is not finite")
-        if type(log_var) is not Tensor:
-            log_var = np.asarray(log_var, mean.dtype)  # a number must not widen float32
-        return mean, log_var
+    def _p(self, theta: Tree, t: int, z: Array, below: Array | None = None) -> tuple[Array, Array]:
+        """Mean and log-variance of p(z_{t-1} | z_t) at z_t = z."""
+        return _moments(f"decoder {t}", self.decoders[t - 1], theta, (t, z), (t - 1, below))
 
-    def _path(self, x: Any, zs: Sequence[Any]) -> list:
-        path = [checks.floats("x", x), *zs]
-        if len(path) != self.T + 1:
-            raise ValueError(f"expected {self.T} latents z_1, ..., z_{self.T}, got {len(path) - 1}")
-        return path
+    def _levels(self, x: Array, zs: Sequence[Array]) -> list[Array]:
+        """[z_0, ..., z_T] with z_0 = x."""
+        if len(zs) != self.T:
+            raise ValueError(f"expected {self.T} latents z_1, ..., z_{self.T}, got {len(zs)}")
+        above = [checks.floats(f"z_{t}", z, finite=False) for t, z in enumerate(zs, start=1)]
+        return [checks.floats("x", x), *above]
+
+    def _one_for_each_level(self, who: str, eps: Sequence[Array] | None) -> list[Array | None]:
+        if eps is None:
+            return [None] * self.T
+        if len(eps) != self.T:
+            raise ValueError(f"{who}: eps must hold {self.T} arrays, one for each level, "
+                             f"got {len(eps)}")
+        return list(eps)
 
 
 class GaussianConditional:
-    """A diagonal Gaussian over n_out numbers given n_in: an MLP with a mean head and a log-variance
-    head.
+    """A Conditional over n_out numbers given n_in: an MLP with two heads, mean and log-variance.
 
-    GaussianConditional(name, n_in, n_out, hidden=(64, 64), max_log_var=10, activation="tanh"):
-    part(theta, z) -> (mean, log_var), both (batch, n_out), from theta[name]. log_var = m
-    tanh(head/m) with m = max_log_var: within (-m, m), so that no variance gets lost.
+    part(theta, z (batch, n_in)) -> (mean, log_var), both (batch, n_out). Its parameters are
+    theta[name], so that all levels of a model can share one dict. log_var = m tanh(head/m) with
+    m = max_log_var: it stays within (-m, m), so that no variance vanishes or overflows.
+    ValueError for sizes below 1, an unknown activation, max_log_var that is not positive.
     """
 
     def __init__(self, name: str, n_in: int, n_out: int, hidden: Sequence[int] = (64, 64),
                  max_log_var: float = 10.0, activation: str = "tanh"):
-        self.name, self.n_out, self.max_log_var = name, n_out, float(max_log_var)
+        self.name, self.n_out = name, n_out
+        self.max_log_var = checks.positive("GaussianConditional: max_log_var", max_log_var)
         self.net = MLP((n_in, *hidden, 2 * n_out), activation)
-        if not 0 < self.max_log_var < math.inf:
-            raise ValueError(f"GaussianConditional: max_log_var must be positive and finite, got "
-                             f"{max_log_var!r}")
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
-        """The MLP's random parameters, both heads scaled by 0.3: a chain of wild first guesses
-        trains badly."""
+        """The MLP's random parameters; the last weight times 0.3.
+
+        A chain of wild first guesses trains badly.
+        """
         theta = self.net.init(rng, dtype)
         theta[list(theta)[-2]] *= 0.3
         return theta
 
-    def __call__(self, theta: dict, z: Any) -> tuple[Any, Any]:
-        out = self.net(theta[self.name], z)
-        mean, head = out[..., : self.n_out], out[..., self.n_out :]
-        return mean, self.max_log_var * np.tanh(head / self.max_log_var)
+    def __call__(self, theta: Tree, z: Array) -> tuple[Array, Array]:
+        out, m = self.net(theta[self.name], z), self.max_log_var
+        return out[..., : self.n_out], m * np.tanh(out[..., self.n_out :] / m)
 
 
-class _Noise:
-    """Standard normal draws, injected or from rng: noise(level, like) has like's shape and
-    dtype."""
+# ---------------------------------------------------------------- what comes from outside
 
-    def __init__(self, who: str, rng: Any, eps: Sequence[Any] | None, n: int, also: bool = False):
-        if (rng is None) == (eps is None) and not (also and rng is not None):
-            raise ValueError(f"{who}: give either rng or eps")
-        if rng is not None:
-            checks.generator(f"{who}: rng", rng)
-        if also and rng is None:
-            raise ValueError(f"{who}: without z_T it needs rng")
-        if eps is not None and len(eps) != n:
-            raise ValueError(f"{who}: eps must hold {n} arrays, one for each level, got {len(eps)}")
-        self.who, self.rng, self.eps = who, rng, None if eps is None else iter(eps)
 
-    def draw(self, shape: tuple, dtype: Any) -> np.ndarray:
-        return self.rng.standard_normal(shape, dtype)
+def _moments(who: str, conditional: Conditional, theta: Tree, given: tuple[int, Array],
+             over: tuple[int, Array | None]) -> tuple[Array, Array]:
+    """(mean, log_var) of a conditional, once they are what they must be.
 
-    def __call__(self, level: int, like: Any) -> Any:
-        if self.eps is None:
-            return self.draw(like.shape, like.dtype)
-        e = next(self.eps)
-        if np.shape(e) != like.shape:
-            raise ValueError(f"{self.who}: the eps that makes z_{level} must have shape "
-                             f"{like.shape}, got {np.shape(e)}")
-        if type(e) is Tensor:
-            return e
-        e = np.asarray(e)
-        if e.dtype.kind not in "fiu" or not np.isfinite(e).all():
-            raise ValueError(f"{self.who}: the eps that makes z_{level} must hold finite real "
-                             f"numbers, got dtype {e.dtype}")
-        return e.astype(like.dtype, copy=False)
+    given, over: (t, z_t) for the level that is given and the one it is over, None if not known yet.
+    """
+    t, z = given
+    try:
+        made = conditional(theta, z)
+    except ValueError as error:
+        raise ValueError(f"{who}, given z_{t} of shape {z.shape}: {error}") from error
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise TypeError(f"{who} must return a tuple (mean, log_var), got {type(made).__name__}")
+    mean, log_var = checks.floats(f"{who}: mean", made[0], (...,), finite=False), made[1]
+    if mean.shape[:1] != z.shape[:1] or not _broadcasts(np.shape(log_var), mean.shape):
+        raise ValueError(f"{who}: expected a mean of shape ({len(z)}, ...) and a log_var that "
+                         f"broadcasts against it, got {mean.shape} and {np.shape(log_var)}")
+    if over[1] is not None:
+        checks.like(f"{who}: mean", mean, f"z_{over[0]}", over[1])
+    if not np.all(np.isfinite(log_var)):
+        raise ValueError(f"{who} gives a log-variance that is not finite")
+    if not isinstance(log_var, Tensor):
+        log_var = np.asarray(log_var, mean.dtype)  # a number must not widen float32
+    return mean, log_var
 
 
 def _broadcasts(shape: tuple, onto: tuple) -> bool:
-    return len(shape) <= len(onto) and all(n in (1, m) for n, m in zip(shape[::-1], onto[::-1]))
+    backwards = zip(shape[::-1], onto[::-1])
+    return len(shape) <= len(onto) and all(n in (1, m) for n, m in backwards)
+
+
+def _noise(who: str, t: int, mean: Array, rng: Any, e: Any) -> Array:
+    """Standard normal noise like mean, for z_t: e, or drawn from rng when e is None."""
+    name = f"the eps that makes z_{t}"
+    if e is not None:
+        e = _numbers(f"{who}: {name}", e, mean.shape)
+    return checks.noise(who, mean.shape, mean.dtype, rng, e, name)
+
+
+def _numbers(name: str, x: Any, shape: Sequence) -> Array:
+    """A Tensor, or any real numbers as an array, of this shape and finite."""
+    check = checks.floats if isinstance(x, Tensor) else checks.reals
+    return check(name, x, shape)

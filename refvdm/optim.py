@@ -1,8 +1,8 @@
-"""Adam and the exponential moving average. Both are pure: state goes in, a new state comes out,
-nothing is written into.
+"""Adam and the exponential moving average of parameters.
 
-Inside, all float parameters are one flat vector, so that an update is a handful of NumPy calls
-whatever the number of layers. States are trees of arrays, ready for a checkpoint.
+Both are pure: state goes in, a new state comes out, nothing is written into. Inside, all float
+parameters are one flat vector, so that an update is a handful of NumPy calls whatever the number of
+layers. States are trees of arrays, ready for a checkpoint.
 """
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .autodiff import ravel, stop_gradient, tree_map
-from .autodiff.tree import is_float
+from .autodiff.tree import Tree, is_float
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019), step n = 1,
-    2, ...
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Step n = 1, 2, ... along the gradient g:
 
         m = β₁ m + (1 - β₁) g                     v = β₂ v + (1 - β₂) g²
         θ = θ (1 - η_n λ) - η_n (m/(1 - β₁ⁿ)) / (√(v/(1 - β₂ⁿ)) + ε)
 
-    η_n is the learning rate, with cosine_steps=N times (1 + cos(π min(n - 1, N)/N))/2. The decay λ
-    (`weight_decay`) is multiplied by the learning rate, as in torch's AdamW, and applies to every
-    parameter. ε stands outside the root. Integer, bool and None leaves are left alone. ValueError
-    for settings outside their range.
+    η_n is the learning rate; with cosine_steps=N times (1 + cos(π min(n - 1, N)/N))/2. The decay λ
+    (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every parameter.
+    ε stands outside the root. Integer, bool and None leaves are left alone. ValueError for settings
+    outside their range.
     """
 
     def __init__(self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999,
-                 epsilon: float = 1e-8,
-                 weight_decay: float = 0.0, cosine_steps: int | None = None):
-        if not learning_rate > 0 or not epsilon > 0 or not weight_decay >= 0:
-            raise ValueError(f"Adam: expected learning_rate > 0, epsilon > 0, weight_decay >= 0, "
-                             f"got {learning_rate}, {epsilon}, {weight_decay}")
-        if not (0 <= beta_1 < 1 and 0 <= beta_2 < 1):
-            raise ValueError(f"Adam: beta_1 and beta_2 must lie in [0, 1), got {beta_1} and "
-                             f"{beta_2}")
-        if cosine_steps is not None and cosine_steps < 1:
-            raise ValueError(f"Adam: cosine_steps must be at least 1, got {cosine_steps}")
-        # Python floats: a NumPy float64 would widen float32 parameters
-        self.learning_rate = float(learning_rate)
-        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
-        self.epsilon, self.weight_decay = float(epsilon), float(weight_decay)
-        self.cosine_steps = None if cosine_steps is None else int(cosine_steps)
+                 epsilon: float = 1e-8, weight_decay: float = 0.0,
+                 cosine_steps: int | None = None):
+        # the checks give Python floats: a NumPy float64 would widen float32 parameters
+        self.learning_rate = checks.positive("Adam: learning_rate", learning_rate)
+        self.beta_1 = checks.number("Adam: beta_1", beta_1, "[0, 1)")
+        self.beta_2 = checks.number("Adam: beta_2", beta_2, "[0, 1)")
+        self.epsilon = checks.positive("Adam: epsilon", epsilon)
+        self.weight_decay = checks.number("Adam: weight_decay", weight_decay, "[0, inf)")
+        self.cosine_steps = cosine_steps
+        if cosine_steps is not None:
+            self.cosine_steps = checks.integer("Adam: cosine_steps", cosine_steps)
 
-    def init(self, theta: Any) -> dict[str, np.ndarray]:
-        """The state before the first step: {"step": 0, "m": zeros (n,), "v": zeros (n,)}, n all
-        float parameters."""
+    def init(self, theta: Tree) -> dict[str, np.ndarray]:
+        """The state before step 1, for n float parameters in all.
+
+        {"step": 0, "m": zeros (n,), "v": zeros (n,)}
+        """
         flat, _ = ravel(theta)
         return {"step": np.array(0), "m": np.zeros_like(flat), "v": np.zeros_like(flat)}
 
@@ -55,21 +55,22 @@ class Adam:
         """η_n, the learning rate of step n = 1, 2, ..."""
         if self.cosine_steps is None:
             return self.learning_rate
-        gone = min(n - 1, self.cosine_steps) / self.cosine_steps
-        return self.learning_rate * (1 + math.cos(math.pi * gone)) / 2
+        fraction = min(n - 1, self.cosine_steps) / self.cosine_steps
+        return self.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
 
-    def update(self, theta: Any, grads: Any, state: dict) -> tuple[Any, dict]:
-        """theta and state after one step along grads, a tree like theta. ValueError when trees or
-        shapes differ."""
+    def update(self, theta: Tree, grads: Tree, state: dict) -> tuple[Tree, dict]:
+        """theta and state after one step; grads is a tree like theta.
+
+        ValueError when trees or shapes differ, TypeError for a gradient that is not float.
+        """
         flat, unravel = ravel(theta)
         g = _flat_like(theta, grads)
         if state["m"].shape != flat.shape:
-            raise ValueError(f"Adam: state is of {state['m'].size} parameters, theta has "
-                             f"{flat.size}")
+            raise ValueError(f"Adam: state is of {state['m'].size} parameters, "
+                             f"theta has {flat.size}")
         n = int(state["step"]) + 1
         rate = self.rate(n)
-        # each line of the formula above, term by term in the same order; in place only on what was
-        # made here
+        # the formula, term by term in its order; in place only on what was made here
         m = self.beta_1 * state["m"]
         m += (1 - self.beta_1) * g
         v = self.beta_2 * state["v"]
@@ -89,23 +90,20 @@ class Adam:
 
 
 class EMA:
-    """Exponential moving average of parameters: average = decay average + (1 - decay) θ, begun at
-    the first θ.
+    """Exponential moving average: average = decay average + (1 - decay) θ, begun at the first θ.
 
-    No bias correction: it starts at parameters, not at zero. ValueError when decay is not in [0,
-    1).
+    No bias correction: it starts at parameters, not at zero. ValueError when decay is not in
+    [0, 1).
     """
 
     def __init__(self, decay: float):
-        if not 0 <= decay < 1:
-            raise ValueError(f"EMA: decay must lie in [0, 1), got {decay}")
-        self.decay = float(decay)
+        self.decay = checks.number("EMA: decay", decay, "[0, 1)")
 
-    def init(self, theta: Any) -> Any:
+    def init(self, theta: Tree) -> Tree:
         """The state: the average, a tree like theta, at first a copy of it."""
         return stop_gradient(theta)
 
-    def update(self, state: Any, theta: Any) -> Any:
+    def update(self, state: Tree, theta: Tree) -> Tree:
         """The state after one more theta. ValueError when the trees or shapes differ."""
         average, unravel = ravel(state)
         flat = _flat_like(state, theta)
@@ -114,17 +112,16 @@ class EMA:
         average += flat
         return unravel(average, copy=False)
 
-    def value(self, state: Any) -> Any:
+    def value(self, state: Tree) -> Tree:
         """The average as parameters of the caller's own."""
         return stop_gradient(state)
 
 
-def _flat_like(theta: Any, grads: Any) -> np.ndarray:
-    """grads as one new vector in theta's leaf order (dicts may list their keys in another), shapes
-    checked."""
-    pieces = []
+def _flat_like(theta: Tree, grads: Tree) -> np.ndarray:
+    """grads as one new vector in theta's leaf order: dicts may list their keys in another."""
+    pieces: list[np.ndarray] = []
 
-    def take(x, g):
+    def take(x: Any, g: Any) -> None:
         if not is_float(x):
             return
         if not is_float(g):

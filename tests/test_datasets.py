@@ -53,12 +53,12 @@ def test_scale_levels_shapes_and_unsigned():
 
 def test_scale_levels_errors():
     for bad in (np.zeros(2), np.array([True]), [0.5]):
-        with pytest.raises(TypeError, match="expected integers, got dtype"):
+        with pytest.raises(TypeError, match="scale_levels: x must hold integers 0..2, got dtype"):
             scale_levels(bad, 3)
     for bad in ([0, 3], [-1, 0]):
-        with pytest.raises(ValueError, match=r"values in 0\.\.2 .*got"):
+        with pytest.raises(ValueError, match=r"scale_levels: x must hold integers 0\.\.2, got values"):
             scale_levels(np.array(bad), 3)
-    with pytest.raises(ValueError, match="levels >= 2"):
+    with pytest.raises(ValueError, match="levels must be an integer of at least 2, got 1"):
         scale_levels(np.array([0]), 1)
 
 

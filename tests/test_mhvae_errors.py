@@ -52,7 +52,7 @@ def test_lists_are_copied():
     ([[1.0, 2.0]], TypeError, "x must be an array of floats, got list"),
     (None, TypeError, "x must be an array of floats, got NoneType"),
     (np.array([[1.0, np.nan]]), ValueError, r"x must be finite, got nan at index \(0, 1\)"),
-    (np.array([[1.0, -np.inf]]), ValueError, "x must be finite"),
+    (np.array([[1.0, -np.inf]]), ValueError, "x must be finite, got -inf at"),
     (np.array(1.0), ValueError, r"x must have shape \(batch, ...\), got \(\)"),
 ])
 def test_x(x, error, message):
@@ -112,15 +112,13 @@ def test_shapes_that_do_not_chain():
     def three(theta, z):
         return np.repeat(z[:, :1], 3, 1), 0.0
 
-    with pytest.raises(ValueError,
-                       match=r"^decoder 1: .*p\(z_0 given z_1\) must have z_0's shape \(3, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"^decoder 1: mean must have z_0's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, keep], [three, keep]).elbo(None, X, rng())
-    with pytest.raises(ValueError,
-                       match=r"^decoder 2: .*p\(z_1 given z_2\) must have z_1's shape \(3, 2\), got \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"^decoder 2: mean must have z_1's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, keep], [keep, three]).importance_bound(None, X, 1, rng())
-    with pytest.raises(ValueError, match=r"^encoder 2: .*q\(z_2 given z_1\) has shape \(3, 3\), but z_2 \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"^encoder 2: mean must have z_2's shape \(3, 2\), got \(3, 3\)"):
         MarkovianHVAE([keep, three], [keep, keep]).log_posterior(None, X, EPS)
-    with pytest.raises(ValueError, match=r"^encoder 1: .*q\(z_1 given z_0\) has shape \(3, 2\), but z_1 \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"^encoder 1: mean must have z_1's shape \(3, 4\), got \(3, 2\)"):
         TWO.log_posterior(None, X, [np.zeros((3, 4)), X])
 
 
@@ -204,8 +202,7 @@ def test_a_sample_needs_z_T_or_rng():
     with pytest.raises(TypeError, match="rng must be a numpy.random.Generator .*, got int"):
         TWO.sample(None, (3, 2), 0, eps=EPS)
     for bad in (X[:2], X[0], X[None], np.array(0.5)):
-        with pytest.raises(ValueError,
-                           match="^sample: z_T must have the shape " + re.escape(f"(3, 2), got {bad.shape}")):
+        with pytest.raises(ValueError, match="^sample: z_T must have shape " + re.escape(f"(3, 2), got {bad.shape}")):
             TWO.sample(None, (3, 2), rng(), z_T=bad)
 
 
@@ -281,11 +278,13 @@ def test_eps_must_hold_finite_real_numbers(bad, dtype):
     """Named: who asked, and the level; one bad element is enough. Integers are numbers."""
     e = np.zeros((3, 2), dtype)
     e[1, 0] = bad
-    with pytest.raises(ValueError,
-                       match=f"^encode: the eps that makes z_2 must hold finite real numbers, got dtype {e.dtype}"):
+    if dtype is float:
+        error, must = ValueError, rf"must be finite, got {bad} at index \(1, 0\)"
+    else:
+        error, must = TypeError, f"must hold real numbers, got dtype {e.dtype}"
+    with pytest.raises(error, match=f"^encode: the eps that makes z_2 {must}"):
         TWO.elbo(None, X, eps=[X, e])
-    with pytest.raises(ValueError,
-                       match=f"^sample: the eps that makes z_0 must hold finite real numbers, got dtype {e.dtype}"):
+    with pytest.raises(error, match=f"^sample: the eps that makes z_0 {must}"):
         TWO.sample(None, (3, 2), z_T=X, eps=[e, X])
     for kind in (int, np.uint8):
         ones = np.ones((3, 2), kind)
@@ -294,7 +293,7 @@ def test_eps_must_hold_finite_real_numbers(bad, dtype):
 
 @pytest.mark.parametrize("dtype", [int, bool, complex, object])
 def test_z_T_must_hold_floats(dtype):
-    with pytest.raises(TypeError, match=f"^sample: z_T must hold floats, got dtype {np.dtype(dtype)}"):
+    with pytest.raises(TypeError, match=f"^sample: z_T must be an array of floats, got dtype {np.dtype(dtype)}"):
         TWO.sample(None, (3, 2), rng(), z_T=np.ones((3, 2), dtype))
 
 
@@ -314,9 +313,8 @@ def test_gradient_of_a_log_variance_alone():
 
 def test_a_mean_of_integers_is_an_error():
     """It would take the log-variance and the noise with it."""
-    with pytest.raises(TypeError, match="decoder 1: expected a mean of floats, got ndarray of dtype int"):
-        model = MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)])
-        model.log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
+    with pytest.raises(TypeError, match="decoder 1: mean must be an array of floats, got dtype int"):
+        MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)]).log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
 
 
 def test_a_number_as_log_variance_does_not_widen_inside_vjp():

@@ -126,14 +126,13 @@ def test_order_of_the_keys_of_grads_is_irrelevant():
 
 
 def test_errors_of_adam():
-    for bad in ({"learning_rate": 0}, {"learning_rate": -1}, {"epsilon": 0}, {"weight_decay": -0.1},
-                {"learning_rate": math.nan}):
-        with pytest.raises(ValueError, match="learning_rate > 0, epsilon > 0, weight_decay >= 0"):
+    for bad in ({"learning_rate": 0}, {"learning_rate": -1}, {"epsilon": 0}, {"weight_decay": -0.1}, {"learning_rate": math.nan}):
+        with pytest.raises(ValueError, match=rf"{next(iter(bad))} must (be positive|lie in \[0, inf\)).*, got "):
             Adam(**bad)
     for bad in ({"beta_1": 1}, {"beta_2": 1}, {"beta_1": -0.1}, {"beta_2": -0.1}):
         with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
             Adam(**bad)
-    with pytest.raises(ValueError, match="cosine_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="cosine_steps must be an integer of at least 1, got 0"):
         Adam(cosine_steps=0)
     assert Adam(beta_1=0, beta_2=0).update(np.ones(1), np.ones(1), Adam().init(np.ones(1)))[0] < 1
     opt, theta = Adam(), {"a": np.zeros(2), "b": np.zeros(3)}
