@@ -314,7 +314,8 @@ def test_gradient_of_a_log_variance_alone():
 def test_a_mean_of_integers_is_an_error():
     """It would take the log-variance and the noise with it."""
     with pytest.raises(TypeError, match="decoder 1: mean must be an array of floats, got dtype int"):
-        MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)]).log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
+        model = MarkovianHVAE([lambda th, z: (z, 0.0)], [lambda th, z: (np.zeros((3, 2), int), 0.7)])
+        model.log_joint(None, np.zeros((3, 2)), [np.zeros((3, 2))])
 
 
 def test_a_number_as_log_variance_does_not_widen_inside_vjp():

@@ -126,7 +126,8 @@ def test_order_of_the_keys_of_grads_is_irrelevant():
 
 
 def test_errors_of_adam():
-    for bad in ({"learning_rate": 0}, {"learning_rate": -1}, {"epsilon": 0}, {"weight_decay": -0.1}, {"learning_rate": math.nan}):
+    for bad in ({"learning_rate": 0}, {"learning_rate": -1}, {"epsilon": 0}, {"weight_decay": -0.1},
+                {"learning_rate": math.nan}):
         with pytest.raises(ValueError, match=rf"{next(iter(bad))} must (be positive|lie in \[0, inf\)).*, got "):
             Adam(**bad)
     for bad in ({"beta_1": 1}, {"beta_2": 1}, {"beta_1": -0.1}, {"beta_2": -0.1}):

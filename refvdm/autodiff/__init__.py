@@ -1,13 +1,12 @@
 """Gradients of plain NumPy code: `value, pullback = vjp(f, *primals)`.
 
 NumPy code goes in, gradients come out: a function written with `np.exp`, `@`, `np.sum`, ... runs on
-arrays as it is, and on Tensors recorded. tensor.py records, rules.py holds the set of primitives
-with their backward rules, vjp.py walks back, tree.py handles nested parameters, check.py proves a
-rule against finite differences.
+arrays as it is, and on Tensors recorded. tensor.py records, vjp.py walks back, refuse.py says what
+neither can do; rules.py and layer.py hold the set of primitives with their backward rules, made by
+rule.py; tree.py handles nested parameters, check.py proves a rule against finite differences.
 """
 import numpy as _np
 
-from . import rules as _rules  # noqa: F401  (registers the primitives)
 from .check import check_vjp
 from .layer import linear
 from .rule import defvjp

@@ -1,4 +1,4 @@
-"""`check_vjp`: is the gradient of this function right? For the rules here and for anybody's own."""
+"""`check_vjp`: is the gradient of this function right? For the rules here and anybody's own."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,31 +11,28 @@ from .vjp import stop_gradient, vjp
 
 
 class GradientError(AssertionError):
-    """A gradient that is wrong; the message names function, argument, index, what was expected and
-    what came."""
+    """A wrong gradient: which function, argument and index, what was expected and what came."""
 
 
 def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float | None = None,
-              atol: float | None = None,
-              step: float | None = None, most: int = 200,
+              atol: float | None = None, step: float | None = None, most: int = 200,
               rng: np.random.Generator | None = None) -> None:
-    """Prove the pullback of f at these primals; returns None, or raises GradientError naming the
-    first fault.
+    """Prove the pullback of f at these primals: GradientError names the first fault.
 
     With a random cotangent y_bar and phi(x) = <y_bar, f(x)>, checked are
       - the value: f on Tensors gives the bits of f on arrays;
       - structure, shape and dtype of every cotangent; finite; no memory shared with the seed or
         each other; seed unchanged;
       - equal bits on a second call; pullback(0) = 0; linearity in y_bar;
-      - every element of the cotangents (up to `most` for each leaf, then a random choice) against d
-        phi/dx_i by method "central": central differences at steps h and 2h, extrapolated (error
-        O(h^4)), h = step max(1, |x_i|), step 3e-4;
-            the function must be smooth within 2h of the primals (bound your domain, not the
-            tolerance), or
+      - every element of the cotangents (up to `most` for each leaf, then a random choice) against
+        d phi/dx_i by
+        method "central": central differences at steps h and 2h, extrapolated (error O(h^4)),
+            h = step max(1, |x_i|), step 3e-4; the function must be smooth within 2h of the primals
+            (bound your domain, not the tolerance), or
         method "complex": Im phi(x + ih)/h with h = 1e-30, exact to rounding, where f takes complex
-        arrays and is analytic;
-      - a random direction d through all elements: the Taylor remainder phi(x + hd) - phi(x) - h
-        <x_bar, d> falls as h^2.
+            arrays and is analytic;
+      - a random direction d through all elements: the Taylor remainder
+        phi(x + hd) - phi(x) - h <x_bar, d> falls as h^2.
 
     Tolerance: |got - expected| <= atol + rtol |expected|. rtol is 1e-6 for central, 1e-11 for
     complex and 1e-3 for float32 primals (whose expected values are computed in float64); atol
@@ -59,8 +56,8 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
 
     def phi(x):
         """<y_bar, f(x)>, its terms not yet summed over leaves: real, or complex for complex x."""
-        return sum(np.sum(np.asarray(b, np.float64) * y) for b,
-                   y in zip(_floats(y_bar), _floats_or_complex(f(*x), value)))
+        terms = zip(_floats(y_bar), _floats_or_complex(f(*x), value))
+        return sum(np.sum(np.asarray(b, np.float64) * y) for b, y in terms)
 
     flat, unravel = ravel(wide)
     got = ravel(tree_map(_fill, primals, x_bars))[0].astype(np.float64)
@@ -73,8 +70,8 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
     slack = max(rtol * scale, floor) if atol is None else atol
     for i, where in places:
         if not abs(got[i] - expected[i]) <= slack + rtol * abs(expected[i]):
-            raise GradientError(f"{name}: wrong cotangent of {where}: expected {expected[i]:.12g} "
-                                f"({method}), got {got[i]:.12g}")
+            raise GradientError(f"{name}: wrong cotangent of {where}: "
+                                f"expected {expected[i]:.12g} ({method}), got {got[i]:.12g}")
     if not low:
         _check_taylor(name, phi, flat, unravel, got, rng)
 
@@ -97,8 +94,8 @@ def _check_structure(name, value, pullback, y_bar, primals):
             where = f"argument {i}{path}"
             if not is_float(x):
                 if g is not None:
-                    raise GradientError(f"{name}: {where} is a constant: expected cotangent None, "
-                                        f"got {g!r}")
+                    raise GradientError(f"{name}: {where} is a constant: "
+                                        f"expected cotangent None, got {g!r}")
                 continue
             x = np.asarray(x)
             if g.shape != x.shape or g.dtype != x.dtype:
@@ -106,13 +103,13 @@ def _check_structure(name, value, pullback, y_bar, primals):
                                     f"dtype {x.dtype}, got {g.shape} {g.dtype}")
             if not np.all(np.isfinite(g)):
                 at = tuple(map(int, np.argwhere(~np.isfinite(g))[0]))
-                raise GradientError(f"{name}: cotangent of {where} at index {at}: expected a "
-                                    f"finite number, got {g[at]}")
+                raise GradientError(f"{name}: cotangent of {where} at index {at}: "
+                                    f"expected a finite number, got {g[at]}")
     arrays = [*_floats(x_bars), *_floats(y_bar)]
     for i, a in enumerate(arrays):
         if any(np.shares_memory(a, b) for b in arrays[:i]):
-            raise GradientError(f"{name}: returned cotangents share memory with each other or "
-                                f"with the seed")
+            raise GradientError(f"{name}: returned cotangents share memory with each other or with "
+                                f"the seed")
     if not _equal(seed, y_bar):
         raise GradientError(f"{name}: the pullback changed its seed")
     if not _equal(x_bars, pullback(y_bar)):
@@ -131,9 +128,8 @@ def _check_linear(name, value, pullback, y_bar, x_bars, rng):
         off = np.abs(c - expected) > (1e-3 if c.dtype.itemsize < 8 else 1e-9) * size
         if np.any(off):
             at = tuple(map(int, np.argwhere(off)[0]))
-            raise GradientError(f"{name}: the pullback is not linear in the cotangent: leaf {i} "
-                                f"at index {at}: "
-                                f"expected {expected[at]}, got {c[at]}")
+            raise GradientError(f"{name}: the pullback is not linear in the cotangent: leaf {i} at "
+                                f"index {at}: expected {expected[at]}, got {c[at]}")
 
 
 def _derivative(phi, flat, unravel, i, method, step):
@@ -170,8 +166,8 @@ def _check_taylor(name, phi, flat, unravel, got, rng):
         if r[1] > 100 * floor:
             rates.append(np.log2(r[0] / r[1]))
     if rates and np.median(rates) < 1.7:
-        raise GradientError(f"{name}: Taylor remainder along a random direction: expected rate 2, "
-                            f"got {np.median(rates):.2f}")
+        raise GradientError(f"{name}: Taylor remainder along a random direction: "
+                            f"expected rate 2, got {np.median(rates):.2f}")
 
 
 # ---------------------------------------------------------------- small helpers
@@ -186,13 +182,17 @@ def _floats(tree: Tree) -> list[np.ndarray]:
 
 
 def _floats_or_complex(tree: Tree, like: Tree) -> list:
-    return [leaf for (_, leaf), (_, ref) in zip(tree_leaves(tree), tree_leaves(like))
-            if _is_float(ref)]
+    both = zip(tree_leaves(tree), tree_leaves(like))
+    return [leaf for (_, leaf), (_, ref) in both if _is_float(ref)]
 
 
 def _random_like(tree: Tree, rng: np.random.Generator) -> Tree:
-    return tree_map(lambda y: rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype)
-                    if _is_float(y) else 0, tree)
+    def random(y: Any) -> Any:
+        if not _is_float(y):
+            return 0
+        return rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype)
+
+    return tree_map(random, tree)
 
 
 def _fill(x: Any, x_bar: Any) -> Any:
@@ -205,8 +205,8 @@ def _equal(a: Tree, b: Tree) -> bool:
 
 def _unravel_complex(flat: np.ndarray, unravel: Callable) -> Tree:
     """unravel restores real dtypes, so the two parts go through it one by one."""
-    return tree_map(lambda re, im: re + 1j * im if _is_float(re) else re, unravel(flat.real.copy()),
-                    unravel(flat.imag.copy()))
+    real, imaginary = unravel(flat.real.copy()), unravel(flat.imag.copy())
+    return tree_map(lambda re, im: re + 1j * im if _is_float(re) else re, real, imaginary)
 
 
 def _places(primals: tuple, most: int, rng: np.random.Generator) -> list[tuple[int, str]]:

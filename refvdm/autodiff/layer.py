@@ -1,16 +1,21 @@
-"""The linear layer with its activation, as one primitive: the inner loop of every network here.
+"""The linear layer with its activation in one node: the inner loop of every network here.
 
 One node instead of three (matmul, add, activation), the bias and the activation in place, and only
-y and, for silu, the sigmoid kept for the way back.
+y and, for silu, the sigmoid kept.
 """
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from .rule import defvjp
-from .rules import _rows
+from .rules import as_rows
+from .tensor import Array
 
-# Each activation: z -> (y, saved), written over z; and (y_bar, y, saved) -> z_bar.
+# ---------------------------------------------------------------- activations
+#
+# Each is a pair: z -> (y, saved), written over z; and (y_bar, y, saved) -> z_bar.
 
 
 def _tanh(z):
@@ -27,8 +32,9 @@ def _tanh_pull(y_bar, y, _):
 def _silu(z):
     # y = z s, s = sigmoid(z) = 1/(1 + e^-z) in place: three times faster than expit. Where e^-z
     # overflows, s is the 0 it should be
+    s = -z
     with np.errstate(over="ignore"):
-        s = np.exp(-z)
+        np.exp(s, out=s)
     s += 1
     np.reciprocal(s, out=s)
     z *= s
@@ -52,41 +58,43 @@ def _relu_pull(y_bar, y, _):
     return y_bar * (y > 0)
 
 
-ACTIVATIONS = {"identity": (lambda z: (z, None), lambda y_bar, y, _: y_bar),
-               "tanh": (_tanh, _tanh_pull), "silu": (_silu, _silu_pull),
-               "relu": (_relu, _relu_pull)}
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "identity": (lambda z: (z, None), lambda y_bar, y, _: y_bar),
+    "tanh": (_tanh, _tanh_pull), "silu": (_silu, _silu_pull), "relu": (_relu, _relu_pull)}
+
+# ---------------------------------------------------------------- the layer
 
 
-def linear(x, W, b, activation: str = "identity"):
-    """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu";
-    arrays and Tensors alike.
+def linear(x: Array, W: Array, b: Array, activation: str = "identity") -> Array:
+    """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu".
 
-    x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out). ValueError for other shapes or an
-    unknown activation.
+    x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out), arrays and Tensors alike. ValueError
+    for other shapes or an unknown activation.
     """
     x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
-    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != len(W) or b.shape != W.shape[1:]:
+    if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[0] or b.shape != W.shape[1:]:
         raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), "
                          f"got {x.shape}, {W.shape}, {b.shape}")
     if activation not in ACTIVATIONS:
         raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, "
                          f"got {activation!r}")
     # one product over all leading axes: NumPy would make one for each matrix of a stack
-    z = np.matmul(_rows(x), W)
+    z = as_rows(x) @ W
     if z.dtype.kind not in "fc":
         raise TypeError(f"linear: expected floats, got a product of dtype {z.dtype}; "
                         f"cast with .astype(float)")
     z = np.add(z, b, out=z if z.dtype == b.dtype else None)
-    return ACTIVATIONS[activation][0](z if x.ndim == 2 else z.reshape(*x.shape[:-1], len(b)))
+    return ACTIVATIONS[activation][0](z if x.ndim == 2 else z.reshape(x.shape[:-1] + b.shape))
 
 
-def _linear_shared(y_bar, y, x, W, b, activation="identity"):
-    return _rows(ACTIVATIONS[activation][1](y_bar, *y))  # z_bar, one row for each row of x
+def _z_bar(y_bar, y, x, W, b, activation="identity"):
+    """dL/dz, z = x W + b, one row for each row of x."""
+    return as_rows(ACTIVATIONS[activation][1](y_bar, *y))
 
 
 linear = defvjp(
     linear,
     lambda z_bar, y, x, W, b, activation="identity": (z_bar @ W.T).reshape(x.shape),
-    lambda z_bar, y, x, W, b, activation="identity": _rows(x).T @ z_bar,
+    lambda z_bar, y, x, W, b, activation="identity": as_rows(x).T @ z_bar,
     lambda z_bar, y, x, W, b, activation="identity": np.add.reduce(z_bar, 0),
-    shared=_linear_shared, saves=True)
+    shared=_z_bar, saves=True)

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 import scipy.special
 
-# Arrays whose meaning a plain array would lose: the mask, and what * does.
-EXTRAORDINARY = (np.ma.MaskedArray, np.matrix)
+from .tree import EXTRAORDINARY
 
 # What to write instead, where the spelling alone does not lead there.
 _NORM, _SOLVE = "sqrt of sum of square", "refvdm.autodiff.solve_triangular"
@@ -43,9 +42,10 @@ NEAREST = {
 
 def name(function: Callable) -> str:
     """How a user writes it: "np.exp", "np.linalg.norm", "scipy.special.expit", "indexing"."""
-    bare = getattr(function, "__name__", repr(function)).lstrip("_")
-    if bare == "getitem":
+    bare = getattr(function, "__name__", repr(function))
+    if bare == "_getitem":
         return "indexing"
+    bare = bare.lstrip("_")
     for prefix, module in (("np.", np), ("np.linalg.", np.linalg), ("np.fft.", np.fft),
                            ("scipy.special.", scipy.special)):
         if getattr(module, bare, None) is function:
@@ -200,18 +200,14 @@ def outer_tensor() -> TypeError:
 
 def cotangent(y_bar: Any, shape: tuple[int, ...]) -> Exception:
     """One that is a Tensor, of no real float dtype, or of another shape than the value's."""
+    if isinstance(y_bar, Refusals):
+        return TypeError("pullback: the cotangent is a Tensor; only first derivatives are "
+                         "supported")
     array = np.asarray(y_bar)
     if isinstance(y_bar, EXTRAORDINARY) or array.dtype.kind != "f" and type(y_bar) is not int:
         return TypeError(f"pullback: the cotangent must be real floats, got {what(y_bar)}")
     return ValueError(f"pullback: the cotangent must have the value's shape {shape}, "
                       f"got {array.shape}")
-
-
-def no_tensor(y_bar: Any) -> Any:
-    """A cotangent that is no Tensor."""
-    if isinstance(y_bar, Refusals):
-        raise TypeError("pullback: the cotangent is a Tensor; only first derivatives are supported")
-    return y_bar
 
 
 def not_a_scalar(y: Any) -> ValueError:
@@ -236,7 +232,7 @@ def not_one_array(y: Any) -> TypeError:
     return TypeError(f"jacobian: the function must return one float array, got {what(y)}")
 
 
-def no_broadcast(came: tuple[int, ...], shape: tuple[int, ...], rule: Any) -> ValueError:
-    who = f"the rule of {name(rule.forward)}" if rule else "unbroadcast"
-    return ValueError(f"{who}: expected a cotangent of shape {shape} or a broadcast of it, "
+def no_broadcast(came: tuple[int, ...], shape: tuple[int, ...], forward: Any) -> ValueError:
+    where = f"the rule of {name(forward)}" if forward else "unbroadcast"
+    return ValueError(f"{where}: expected a cotangent of shape {shape} or a broadcast of it, "
                       f"got {came}")

@@ -1,9 +1,9 @@
-"""The closed set of primitives: for each its forward formula and beside it how the cotangent goes
-back.
+"""The closed set of primitives: for each its forward formula and how the cotangent goes back.
 
 Notation: y = f(a, b); L is the scalar at the end; y_bar = dL/dy, a_bar = dL/da, b_bar = dL/db, of
 the shapes of y, a, b. Where a broadcasts against b, a rule returns the broadcast shape and the
-engine sums (vjp.unbroadcast).
+engine sums (vjp.unbroadcast). The linear layer, with its activation, has a file of its own,
+layer.py.
 
 Ties and kinks, where a derivative is a matter of policy:
     maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
@@ -15,20 +15,20 @@ Ties and kinks, where a derivative is a matter of policy:
                         then where around the result)
     sqrt, log at 0      inf, as the formula says
     power               b = 0: a_bar = 0; a = 0: b_bar = 0
-    logaddexp, logsumexp    equal infinite arguments share equally (logaddexp); an all -inf slice
-                            gets 0 (logsumexp)
+    logaddexp           equal infinite arguments share equally
+    logsumexp           an all -inf slice gets 0
 """
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
 import scipy.special
 
 from .rule import defvjp
-from .tensor import _getitem
+from .tensor import Array, _getitem
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -65,21 +65,20 @@ defvjp(np.tanh, lambda y_bar, y, x: y_bar * (1 - y * y))
 
 def _share(a, b):
     """expit(a - b), the share of a in logaddexp(a, b); 1/2 where both are the same infinity."""
-    return scipy.special.expit(np.subtract(a, b, where=a != b,
-                                           out=np.zeros(np.broadcast_shapes(a.shape, b.shape),
-                                                        a.dtype)))
+    zeros = np.zeros(np.broadcast_shapes(a.shape, b.shape), a.dtype)
+    return scipy.special.expit(np.subtract(a, b, where=a != b, out=zeros))
 
 
 # y = log(e^a + e^b)
 defvjp(np.logaddexp, lambda y_bar, y, a, b: y_bar * _share(a, b),
                      lambda y_bar, y, a, b: y_bar * _share(b, a))
 
-# y = 1/(1 + e^-x); its derivative is expit(x) expit(-x): y (1 - y) would be 0 from x = 37 on
+# y = 1/(1 + e^-x); dy/dx = expit(x) expit(-x): y (1 - y) would be 0 from x = 37 on
 defvjp(scipy.special.expit, lambda y_bar, y, x: y_bar * y * scipy.special.expit(-x))
-# y = log Phi(x): dy/dx = phi(x)/Phi(x) = sqrt(2/pi)/erfcx(-x/sqrt 2), which is about -x far out
+# y = log Phi(x); dy/dx = phi(x)/Phi(x) = sqrt(2/pi)/erfcx(-x/sqrt 2), which is about -x far out
 # where phi and Phi are both 0
-defvjp(scipy.special.log_ndtr, lambda y_bar, y,
-       x: y_bar * (math.sqrt(2 / math.pi) / scipy.special.erfcx(x * -math.sqrt(0.5))))
+defvjp(scipy.special.log_ndtr, lambda y_bar, y, x:
+       y_bar * (math.sqrt(2 / math.pi) / scipy.special.erfcx(x * -math.sqrt(0.5))))
 # y = erf(x)
 defvjp(scipy.special.erf, lambda y_bar, y, x: y_bar * (np.exp(-x * x) * (2 / math.sqrt(math.pi))))
 
@@ -98,9 +97,9 @@ defvjp(np.minimum, lambda y_bar, y, a, b: _larger(y_bar, b, a),
 
 
 def _where(condition, a, b):
-    if np.asarray(condition).dtype != bool:
-        raise TypeError(f"np.where: the condition must be boolean, got dtype "
-                        f"{np.asarray(condition).dtype}")
+    dtype = np.asarray(condition).dtype
+    if dtype != bool:
+        raise TypeError(f"np.where: the condition must be boolean, got dtype {dtype}")
     return np.where(condition, a, b)
 
 
@@ -125,27 +124,30 @@ defvjp(np.clip, _clip_pull, forward=_clip)
 # ---------------------------------------------------------------- sums
 
 
-def _spread(y_bar, x, axis, keepdims):
-    """y_bar, which lacks the summed axes of x, repeated along them."""
-    if axis is not None and not keepdims:
-        y_bar = np.expand_dims(y_bar, axis)
-    x_bar = np.empty(x.shape, y_bar.dtype)  # three times faster than np.broadcast_to
+def _spread(y_bar, x, axis):
+    """y_bar, which lacks the summed axes of x or has them with length 1, repeated along them."""
+    x_bar = np.empty(x.shape, y_bar.dtype)
+    if axis is not None:
+        shape = list(x.shape)
+        for i in axis if isinstance(axis, tuple) else (axis,):
+            shape[i] = 1
+        y_bar = y_bar.reshape(shape)
     x_bar[...] = y_bar
     return x_bar
 
 
-# y = sum of x over axis, y = mean
-defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis, keepdims),
+# y = sum of x over axis. np.sum does the same, and costs twice as much on a small array
+defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis),
        forward=lambda x, axis=None, *, keepdims=False: np.add.reduce(x, axis, keepdims=keepdims))
+# y = mean of x over axis; float16 cannot count far enough
 defvjp(np.mean, lambda y_bar, y, x, axis=None, *, keepdims=False:
-       _spread(np.divide(y_bar, x.size / max(y.size, 1), dtype=np.float64).astype(y_bar.dtype), x,
-               axis, keepdims))
+       _spread((y_bar.astype(np.float64) / (x.size / max(y.size, 1))).astype(y_bar.dtype), x, axis))
 # y_i = sum_{j <= i} x_j, so x_bar_j = sum_{i >= j} y_bar_i
 defvjp(np.cumsum, lambda y_bar, y, x, axis=None:
        np.flip(np.cumsum(np.flip(y_bar, axis or 0), axis or 0), axis or 0).reshape(x.shape))
 
 
-def logsumexp(x, axis=None, keepdims: bool = False):
+def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """log sum exp(x) over `axis` (all axes when None), of an array or a Tensor; nothing overflows.
 
     SciPy's function of the same name, which does not dispatch on its own. x may hold -inf, not
@@ -155,98 +157,92 @@ def logsumexp(x, axis=None, keepdims: bool = False):
 
 
 def _logsumexp_pull(y_bar, y, x, axis=None, keepdims=False):
-    y, y_bar = _spread(y, x, axis, keepdims), _spread(y_bar, x, axis, keepdims)
+    y, y_bar = _spread(y, x, axis), _spread(y_bar, x, axis)
     return y_bar * np.exp(x - np.where(y == -np.inf, 0, y))
 
 
 logsumexp = defvjp(logsumexp, _logsumexp_pull)
 
 
-def log_softmax(x, axis=None):
-    """x - logsumexp(x) over `axis` (all axes when None), of an array or a Tensor: the
-    log-probabilities of the logits x.
+def log_softmax(x: Array, axis: Any = None) -> Array:
+    """x - logsumexp(x) over `axis` (all axes when None): the log-probabilities of the logits x.
 
-    SciPy's function of the same name and default, which does not dispatch on its own; JAX's has
-    axis=-1.
+    Of an array or a Tensor. SciPy's function of the same name and default, which does not dispatch
+    on its own; JAX's has axis=-1.
     """
     return scipy.special.log_softmax(x, axis=axis)
 
 
-log_softmax = defvjp(log_softmax, lambda y_bar, y, x,
-                     axis=None: y_bar - np.exp(y) * np.sum(y_bar, axis=axis, keepdims=True))
+log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=None:
+                     y_bar - np.exp(y) * np.sum(y_bar, axis=axis, keepdims=True))
 
 # ---------------------------------------------------------------- linear algebra
 
 
 def _matmul_a(y_bar, y, a, b):
-    # Y = A B: A_bar = Y_bar B^T (Giles 2008, 2.2.2); a vector is a row on the left, a column on the
-    # right
+    # Y = A B: A_bar = Y_bar B^T (Giles 2008, 2.2.2); a vector is a row at the left, else a column
     if b.ndim == 1:
-        return np.expand_dims(y_bar, -1) * b
+        return y_bar[..., None] * b
     if a.ndim == 1:
-        return np.matmul(b, np.expand_dims(y_bar, -1))[..., 0]
+        return np.matmul(b, y_bar[..., None])[..., 0]
     return np.matmul(y_bar, np.swapaxes(b, -1, -2))
 
 
 def _matmul_b(y_bar, y, a, b):
     # Y = A B: B_bar = A^T Y_bar
     if a.ndim == 1:
-        return y_bar * a if b.ndim == 1 else np.expand_dims(a, -1) * np.expand_dims(y_bar, -2)
+        return y_bar * a if b.ndim == 1 else a[:, None] * y_bar[..., None, :]
     if b.ndim == 1:
-        return a * np.expand_dims(y_bar, -1)
+        return a * y_bar[..., None]
     if b.ndim == 2:  # one product over all batches, where the engine would sum a product for each
-        return _rows(a).T @ _rows(y_bar)
+        return as_rows(a).T @ as_rows(y_bar)
     return np.matmul(np.swapaxes(a, -1, -2), y_bar)
 
 
-def _rows(x):
+def as_rows(x: np.ndarray) -> np.ndarray:
+    """(..., n) -> (rows, n)."""
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 defvjp(np.matmul, _matmul_a, _matmul_b)
 
 
-def solve_triangular(a, b, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False):
-    """x with A x = b (trans 0 or "N") or A^T x = b (trans 1, 2, "T" or "C"); a (n, n), b (n,) or
-    (n, k), arrays or Tensors.
+def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
+                     lower: bool = False, unit_diagonal: bool = False) -> Array:
+    """x with A x = b (trans 0 or "N") or A^T x = b (trans 1, 2, "T" or "C").
 
-    Only the triangle that `lower` names is read, with unit_diagonal without its diagonal, and only
-    what is read has a gradient. scipy.linalg.solve_triangular does the work and raises LinAlgError
-    when A is singular.
+    a (n, n), b (n,) or (n, k), arrays or Tensors. Only the triangle that `lower` names is read,
+    with unit_diagonal without its diagonal, and only what is read has a gradient.
+    scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
     """
     if np.ndim(a) != 2 or np.ndim(b) not in (1, 2):
-        raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), got "
-                         f"{np.shape(a)} and {np.shape(b)}")
-    return scipy.linalg.solve_triangular(a, b, trans=trans, lower=lower,
-                                         unit_diagonal=unit_diagonal)
+        raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), "
+                         f"got {np.shape(a)} and {np.shape(b)}")
+    return scipy.linalg.solve_triangular(a, b, trans, lower, unit_diagonal)
 
 
 def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
     # y = A^-1 b: b_bar = A^-T y_bar (Giles 2008, 2.2.3)
-    other: Any = 1 if trans in (0, "N") else 0
-    return scipy.linalg.solve_triangular(a, y_bar, trans=other, lower=lower,
-                                         unit_diagonal=unit_diagonal)
+    other: Literal[0, 1] = 1 if trans in (0, "N") else 0
+    return scipy.linalg.solve_triangular(a, y_bar, other, lower, unit_diagonal)
 
 
 def _solve_a(b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
     # A_bar = -b_bar y^T, (-y b_bar^T for A^T y = b), on the entries that were read
     left, right = (b_bar, y) if trans in (0, "N") else (y, b_bar)
-    full = -(left.reshape(len(a), -1) @ right.reshape(len(a), -1).T)
-    if lower:
-        return np.tril(full, -1 if unit_diagonal else 0)
-    return np.triu(full, 1 if unit_diagonal else 0)
+    full, diagonal = -(left.reshape(len(a), -1) @ right.reshape(len(a), -1).T), int(unit_diagonal)
+    return np.tril(full, -diagonal) if lower else np.triu(full, diagonal)
 
 
-solve_triangular = defvjp(solve_triangular, _solve_a,
-                          lambda b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False: b_bar,
-                          shared=_solve_shared)
+solve_triangular = defvjp(
+    solve_triangular, _solve_a,
+    lambda b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False: b_bar, shared=_solve_shared)
 
 # y = x with everything above (tril) or below (triu) diagonal k set to 0
 defvjp(np.tril, lambda y_bar, y, x, k=0: np.tril(y_bar, k))
 defvjp(np.triu, lambda y_bar, y, x, k=0: np.triu(y_bar, k))
 
-# ---------------------------------------------------------------- shapes: the cotangent takes the
-# way back
+# ---------------------------------------------------------------- shapes: the cotangent goes back
 
 defvjp(np.reshape, lambda y_bar, y, x, shape: y_bar.reshape(x.shape))
 defvjp(np.ravel, lambda y_bar, y, x: y_bar.reshape(x.shape))
@@ -255,8 +251,8 @@ defvjp(np.squeeze, lambda y_bar, y, x, axis=None: y_bar.reshape(x.shape))
 defvjp(np.transpose, lambda y_bar, y, x, axes=None:
        np.transpose(y_bar, None if axes is None else np.argsort(np.mod(axes, x.ndim))))
 defvjp(np.swapaxes, lambda y_bar, y, x, axis1, axis2: np.swapaxes(y_bar, axis1, axis2))
-defvjp(np.moveaxis, lambda y_bar, y, x, source,
-       destination: np.moveaxis(y_bar, destination, source))
+defvjp(np.moveaxis, lambda y_bar, y, x, source, destination:
+       np.moveaxis(y_bar, destination, source))
 defvjp(np.broadcast_to, lambda y_bar, y, x, shape: y_bar)  # the engine sums
 
 
@@ -265,11 +261,12 @@ def _concatenate_pull(i, y_bar, y, *arrays, axis=0):
         start = sum(a.size for a in arrays[:i])
         return y_bar[start : start + arrays[i].size].reshape(arrays[i].shape)
     start = sum(a.shape[axis] for a in arrays[:i])
-    return np.moveaxis(np.moveaxis(y_bar, axis, 0)[start : start + arrays[i].shape[axis]], 0, axis)
+    part = np.swapaxes(y_bar, axis, 0)[start : start + arrays[i].shape[axis]]
+    return np.swapaxes(part, axis, 0)
 
 
-defvjp(np.concatenate, each=_concatenate_pull, forward=lambda *arrays,
-       axis=0: np.concatenate(arrays, axis))
+defvjp(np.concatenate, each=_concatenate_pull,
+       forward=lambda *arrays, axis=0: np.concatenate(arrays, axis))
 defvjp(np.stack, each=lambda i, y_bar, y, *arrays, axis=0: np.moveaxis(y_bar, axis, 0)[i],
        forward=lambda *arrays, axis=0: np.stack(arrays, axis))
 

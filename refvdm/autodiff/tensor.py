@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from . import refuse
+from .tree import EXTRAORDINARY
 
 
 class Rule(NamedTuple):
@@ -33,8 +34,7 @@ class Rule(NamedTuple):
     each: Callable | None  # the pull of argument i when their number is open (concatenate, stack)
     shared: Callable | None
     saves: bool
-    # the positions of arrays that are differentiated; others are constants
-    operands: Container[int]
+    operands: Container[int]  # positions of what is differentiated; the others are constants
     most: int  # positional arguments at the most
     keywords: frozenset[str]
 
@@ -49,19 +49,18 @@ INSPECTIONS = frozenset({np.shape, np.ndim, np.size, np.zeros_like, np.ones_like
                          np.full_like, np.result_type, np.iscomplexobj, np.isrealobj})
 
 
+# rule, y, args, kwargs, parents
+Node = tuple[Rule, Any, list[Any], dict[str, Any], list[tuple[int, "Tensor"]]]
+Tape = list[Any]  # the inputs come first, each as None: they have no node
+
+
 class Recording:
-    """One run of a function inside `vjp`, and the tape of its nodes; None stands for an input."""
+    """One run of a function inside `vjp`. When it is over, vjp has taken the tape away."""
 
-    __slots__ = ("open", "tape")
+    __slots__ = ("tape",)
 
-    def __init__(self) -> None:
-        self.tape: list[Any] = []
-        self.open = True
-
-    def close(self) -> list[Any]:
-        """The tape, taken away: nodes know their recording, which must not know them for ever."""
-        tape, self.tape, self.open = self.tape, [], False
-        return tape
+    def __init__(self, tape: Tape):
+        self.tape: Tape | None = tape
 
 
 class Tensor(refuse.Refusals):
@@ -176,8 +175,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         if Tensor in map(type, kwargs.values()):
             raise refuse.tensor_by_keyword(function)
         kwargs = {key: _frozen(x) for key, x in kwargs.items()}
-    recording: Any = None
-    dtype, mixed, arrays, parents, scalars = None, False, [], [], []
+    recording, dtype, mixed, arrays, parents, scalars = None, None, False, [], [], []
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
             if position not in rule.operands:
@@ -202,7 +200,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
             dtype = arg.dtype
         elif arg.dtype is not dtype:
             mixed = True
-    if not recording.open:
+    if recording is None or recording.tape is None:
         raise refuse.ended(function)
     if mixed:
         dtype = _unify(function, arrays, rule.operands, parents)
@@ -212,9 +210,8 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     value = np.asarray(y[0] if rule.saves else y)
     if value.dtype is not dtype:
         value = value.astype(dtype)
-    tape = recording.tape
-    tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
-    return Tensor(value, recording, len(tape) - 1)
+    recording.tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
+    return Tensor(value, recording, len(recording.tape) - 1)
 
 
 def _unify(function: Callable, arrays: list, operands: Container[int], parents: list) -> np.dtype:
@@ -238,7 +235,7 @@ def _plain(x: Any) -> Any:
 
 
 def _ordinary(arg: Any) -> Any:
-    if isinstance(arg, refuse.EXTRAORDINARY):
+    if isinstance(arg, EXTRAORDINARY):
         raise refuse.extraordinary(arg)
     return arg
 

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
+# A leaf, or a dict, list or tuple of trees. What a function returns has the structure of what it
+# was given, and no type can say so: Any, so that `grads["W1"]` needs no cast.
 Tree = Any
+
+# Arrays whose meaning a plain array would lose: the mask, and what * does.
+EXTRAORDINARY = (np.ma.MaskedArray, np.matrix)
 
 
 def children(tree: Tree) -> list[tuple[str, Tree]] | None:
@@ -99,12 +104,11 @@ def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
 
 
 class TreesDiffer(ValueError):
-    """Two trees of different structure; the place is known only when the error has come all the way
-    up."""
+    """Two trees of different structure; the place is known once the error has come all the way."""
 
     def __init__(self, expected: Tree, got: Tree):
         super().__init__()
-        self.path: list = []
+        self.path: list[Any] = []
         self.expected, self.got = _describe(expected), _describe(got)
 
     def __str__(self) -> str:
@@ -138,8 +142,7 @@ def is_float(leaf: Any) -> bool:
     if leaf is None or isinstance(leaf, (bool, int)):
         return False
     dtype = getattr(leaf, "dtype", None)
-    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf,
-                                                               (np.ma.MaskedArray, np.matrix)):
+    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf, EXTRAORDINARY):
         kind = type(leaf).__name__ if dtype is None else f"{type(leaf).__name__} of dtype {dtype}"
         raise TypeError(f"expected an array of real floats (or an integer, bool or None "
                         f"constant), got {kind}")
@@ -161,9 +164,10 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     several dtypes meet in the widest. Works on Tensors too. ValueError when `flat` does not have
     shape (n,); TypeError when there is no float leaf.
     """
-    given = [(leaf, is_float(leaf)) for leaf in leaves(tree)]
-    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf) for leaf, varies in given
-              if varies]
+    given = leaves(tree)
+    varies, like = [is_float(leaf) for leaf in given], filled(tree, given)
+    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf)
+              for leaf, varying in zip(given, varies) if varying]
     if not floats:
         raise TypeError("ravel: expected a tree with at least one float leaf, got none")
     n = sum(leaf.size for leaf in floats)
@@ -172,20 +176,15 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     def unravel(flat: Any, copy: bool = True) -> Tree:
         if np.shape(flat) != (n,):
             raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
-        start, kinds = 0, iter(given)
-
-        def take(_):
-            nonlocal start
-            leaf, varies = next(kinds)
-            if not varies:
-                return leaf
-            size = leaf.size if hasattr(leaf, "size") else 1
-            piece = flat[start : start + size].reshape(np.shape(leaf))
-            start += size
+        pieces, start = list(given), 0
+        for i, leaf in enumerate(given):
+            if not varies[i]:
+                continue
+            piece = flat[start : start + np.size(leaf)].reshape(np.shape(leaf))
+            start += piece.size
             if isinstance(piece, np.ndarray):
                 piece = piece.astype(getattr(leaf, "dtype", piece.dtype), copy=copy)
-            return piece
-
-        return tree_map(take, tree)
+            pieces[i] = piece
+        return filled(like, pieces)
 
     return flat, unravel

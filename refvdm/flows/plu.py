@@ -116,7 +116,7 @@ class PLU:
         -positions * sum(log_scale) (batch,)."""
         check_input("PLU", y, self.d)
         _check_theta(theta, self.d)
-        rows = np.transpose(np.reshape(y, (-1, self.d))[:, np.argsort(theta["perm"])])
+        rows: Any = np.transpose(np.reshape(y, (-1, self.d))[:, np.argsort(theta["perm"])])
         diagonal = theta["sign"] * np.exp(theta["log_scale"])
         # U = D (I + D^-1 upper): the solve with D is a division, and D never has to be written into
         # a matrix

@@ -1,5 +1,5 @@
-"""A neural ODE's field: an MLP of the state, and of the time if asked, with its backward pass
-written by hand."""
+"""A neural ODE's field: an MLP of the state, and of the time if asked, and its own backward pass.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,35 +16,36 @@ from ..nn import MLP
 class MLPField:
     """f(z, t, theta) = net(theta, z), or net(theta, [z, t]) with time=True.
 
-    MLPField((n, hidden, ..., n), activation="tanh", time=False): z (..., n) -> (..., n); theta =
-    field.init(rng) as for MLP, where time=True gives W1 one row more, the last, for t. `vjp` is
-    what LinearisedField calls in place of the engine: the same numbers for a third of the time on
-    small states. ValueError when the first and last size differ.
+    MLPField((n, hidden, ..., n), activation="tanh", time=False): z (..., n) -> (..., n);
+    theta = field.init(rng) as for MLP, where time=True gives W1 one row more, the last, for t.
+    `vjp` is what LinearisedField calls in place of the engine: the same numbers for less than half
+    of the time on small states. ValueError when the first and last size differ.
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh", time: bool = False):
         if len(sizes) < 2 or sizes[0] != sizes[-1]:
-            raise ValueError(f"MLPField: sizes must begin and end with the size of the state, got "
-                             f"{sizes!r}")
+            raise ValueError(f"MLPField: sizes must begin and end with the size of the state, "
+                             f"got {sizes!r}")
         self.net, self.time = MLP((sizes[0] + time, *sizes[1:]), activation), time
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
         return self.net.init(rng, dtype)
 
     def __call__(self, z: Any, t: Any, theta: dict) -> Any:
-        if type(z) is np.ndarray and not any(type(leaf) is Tensor for leaf in (t, *theta.values())):
+        if type(z) is np.ndarray and Tensor not in map(type, (t, *theta.values())):
             return self._up(z, t, theta)[-1][0].reshape(z.shape)
-        return self.net(theta, np.concatenate([z, np.broadcast_to(t, (*z.shape[:-1], 1))], axis=-1)
-                        if self.time else z)
+        if self.time:
+            z = np.concatenate([z, np.broadcast_to(t, (*z.shape[:-1], 1))], axis=-1)
+        return self.net(theta, z)
 
     def vjp(self, z: np.ndarray, t: np.ndarray, theta: dict,
             a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """f, a df/dz, a df/dtheta (P,) in ravel order, a df/dt."""
+        """f, a ∂f/∂z, a ∂f/∂theta (P,) in ravel order, a ∂f/∂t."""
         backward, n = ACTIVATIONS[self.net.activation][1], z.shape[-1]
         x = self._up(z, t, theta)
         floats = {name: np.asarray(leaf) for name, leaf in theta.items() if is_float(leaf)}
-        theta_bar, start, bars = np.zeros(sum([leaf.size for leaf in floats.values()]),
-                                          z.dtype), 0, {}
+        theta_bar = np.zeros(sum([leaf.size for leaf in floats.values()]), z.dtype)
+        bars, start = {}, 0
         for name, leaf in floats.items():
             bars[name] = theta_bar[start : start + leaf.size].reshape(leaf.shape)
             start += leaf.size
@@ -59,12 +60,13 @@ class MLPField:
         return x[-1][0].reshape(z.shape), s[:, :n].reshape(z.shape), theta_bar, t_bar
 
     def _up(self, z: np.ndarray, t: np.ndarray, theta: dict) -> list[tuple]:
-        """x_0 = z, or [z, t], and x_l = activation(x_{l-1} W_l + b_l), the last layer linear; each
-        with what its pull needs."""
+        """(x_l, what its pull needs) for l = 0, 1, ...: x_0 = z, or [z, t], and then
+        x_l = activation(x_{l-1} W_l + b_l), the last layer linear."""
         forward, last = ACTIVATIONS[self.net.activation][0], len(self.net.sizes) - 1
         rows = z.reshape(-1, z.shape[-1])
-        x = [(np.concatenate([rows, np.full((len(rows), 1), t, z.dtype)], axis=1) if self.time
-              else rows, None)]
+        if self.time:
+            rows = np.concatenate([rows, np.full((len(rows), 1), t, z.dtype)], axis=1)
+        x = [(rows, None)]
         for layer in range(1, last + 1):
             y = x[-1][0] @ theta[f"W{layer}"]
             y += theta[f"b{layer}"]

@@ -28,7 +28,7 @@ class Network(Protocol):
         """(batch, n_out) from x (batch, D) and level (batch, 8), the level_features of gamma_t."""
 
 
-def level_features(gamma: Any, dtype: Any) -> np.ndarray:
+def level_features(gamma: Any, dtype: Any) -> Array:
     """(batch, 8): sines and cosines of gamma. The slowest is nearly linear over gamma in [-10, 10],
     the fastest has a period of 6."""
     return time_features(gamma, LEVEL_FEATURES, 0.1, 1.0, dtype)

@@ -15,6 +15,7 @@ round by round, so that a change of the machine's speed meets both. autograd is 
 not installed.
 """
 import argparse
+import functools
 import statistics
 import time
 
@@ -74,7 +75,7 @@ def gradients(rounds):
         print(f"left out autograd: {error}")
     for name in losses(np):
         argument = theta if name == "tree" else x
-        runs = {library: lambda g=differentiate(functions[name]): g(argument)
+        runs = {library: functools.partial(differentiate(functions[name]), argument)
                 for library, (differentiate, functions) in libraries.items()}
         report(name, turns(runs, rounds, 20 if name == "chain" else 200))
 
