@@ -98,9 +98,8 @@ def integer(name: str, n: Any, least: int = 1, most: float = math.inf) -> int:
 def number(name: str, x: Any, interval: str = "(-inf, inf)") -> float:
     """A real number in the interval, written as in mathematics: "[0, 1)", "(0, inf)"."""
     low, high = map(float, interval[1:-1].split(","))
-    inside = _is_number(x) and (low < x < high or x == low and interval[0] == "["
-                                or x == high and interval[-1] == "]")
-    if not inside:
+    if not (_is_number(x) and (x > low or x == low and interval[0] == "[")
+            and (x < high or x == high and interval[-1] == "]")):
         raise ValueError(f"{name} must lie in {interval}, got {x!r}")
     return float(x)
 

@@ -51,7 +51,7 @@ INSPECTIONS = frozenset({np.shape, np.ndim, np.size, np.zeros_like, np.ones_like
 
 # rule, y, args, kwargs, parents
 Node = tuple[Rule, Any, list[Any], dict[str, Any], list[tuple[int, "Tensor"]]]
-Tape = list[Any]  # the inputs come first, each as None: they have no node
+Tape = list[Any]  # of nodes; the inputs come first, each as None
 
 
 class Recording:
