@@ -52,7 +52,7 @@ def velocity(f, z, t, theta, eps, n):
 
 @as_printed("13.7")
 def printed_velocity(f, z_0, times, theta, n):
-    """z_L, when the layers have one θ and see the times, one apart; and the solution at the last."""
+    """z_L, when the layers have one θ and see times, one apart; and the solution at the last."""
     z = residual_network(lambda z, t: f(z, t, theta), z_0, times[:-1])
     return z[-1], ode_solver(f, z_0, times[0], times[-1], theta, n)
 
