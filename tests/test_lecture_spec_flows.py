@@ -121,7 +121,8 @@ def test_13_1_permutation_has_no_lu_and_the_identity_has():
 def test_13_1_counterexample_passes_the_printed_check_and_has_no_lu():
     """Printed: only W_11 = 0 is in the way. W_11 = 1 here, and U_22 = 0 makes W_32 = L_32 U_22 = 0, but it is 1."""
     W = flows.counterexample()
-    assert [flows.det(W[:k, :k]) for k in (1, 2, 3)] == [1, 0, -1]
+    np.testing.assert_array_equal(W, [[1, 1, 0], [1, 1, 1], [0, 1, 1]])
+    assert [flows.det(W[:k, :k]) for k in (1, 2, 3)] == flows.leading_minors(W) == [1, 0, -1]
     assert flows.printed_has_lu(W) and not flows.has_lu(W)
     with np.errstate(all="ignore"):
         L, _ = flows.lu(W)

@@ -1,4 +1,6 @@
 """§13.2 and §13.4.1 of the lecture against refvdm.mhvae, against SciPy's densities, quadrature, and joint Gaussians."""
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ close = np.testing.assert_allclose
 def chain(seed, sizes, dtype=np.float64):
     """A hierarchy over levels of these sizes (x first), nonlinear: (q, p) of the lecture, and the machine's model of the same."""
     rng = np.random.default_rng(seed)
-    pairs = list(zip(sizes, sizes[1:]))
+    pairs = list(itertools.pairwise(sizes))
 
     def conditionals(shapes):
         for n_in, n_out in shapes:

@@ -100,10 +100,14 @@ def permutation():
     return array([[0.0, 1.0], [1.0, 0.0]])
 
 
+def leading_minors(W):
+    return [det(W[: k + 1, : k + 1]) for k in range(len(W))]
+
+
 @equation("13.1 minors", "an invertible W is L U if and only if no leading principal minor is 0",
           printed="only W_11 = 0, the first of the minors, is in the way")
 def has_lu(W):
-    return all(det(W[:k, :k]) != 0 for k in range(1, len(W) + 1))
+    return all(minor != 0 for minor in leading_minors(W))
 
 
 @as_printed("13.1 minors")
@@ -114,8 +118,8 @@ def printed_has_lu(W):
 @identity("13.1 pivots", "U_kk = minor_k / minor_{k-1}, minor_0 = 1: what L U divides by")
 def pivots(W):
     _, U = lu(W)
-    minors = [1] + [det(W[:k, :k]) for k in range(1, len(W) + 1)]
-    return diag(U), array([minors[k] / minors[k - 1] for k in range(1, len(W) + 1)])
+    minors = [1, *leading_minors(W)]
+    return diag(U), array([minors[k + 1] / minors[k] for k in range(len(W))])
 
 
 @equation("13.1 counterexample", "[[1,1,0],[1,1,1],[0,1,1]]: W_11 = 1, minors 1, 0, -1, no L U")
