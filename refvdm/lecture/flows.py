@@ -84,12 +84,12 @@ def inverse(y, P, L, U):
 # ---- why P: not every W is L U
 
 
-@identity("13.1", "W_11 = L_11 U_11 for W = L U: if W_11 = 0, one of them is 0 ...")
+@identity("13.1", "W = L U has W_11 = L_11 U_11: if W_11 = 0, so is L_11 or U_11")
 def first_element(L, U):
     return (L @ U)[0, 0], L[0, 0] * U[0, 0]
 
 
-@identity("13.1, conclusion", "... and |L U| = Π L_ii U_ii = 0: W is not of full rank")
+@identity("13.1, conclusion", "|L U| = Π L_ii U_ii: if L_11 or U_11 is 0, W is not of full rank")
 def determinant_of_a_product(L, U):
     return det(L @ U), prod(diag(L) * diag(U))
 

@@ -1,7 +1,7 @@
 """§13.2 and §13.4.1: the Markovian hierarchical VAE.
 
-A path is z = [x, z_1, ..., z_T]: z_0 is the data. Conditionals are functions, for t = 1..T: p[t](z_t) is
-p_θ(z_{t-1} | z_t), q[t](z_{t-1}) is q_φ(z_t | z_{t-1}); p[0] and q[0] are not used.
+A path is z = [x, z_1, ..., z_T]: z_0 is the data. The conditionals are functions, for t = 1..T:
+p[t](z_t) is p_θ(z_{t-1} | z_t) and q[t](z_{t-1}) is q_φ(z_t | z_{t-1}); p[0] and q[0] are not used.
 An expectation over q_φ(z_{1:T} | x) is a sum over paths with weights: 1/K for K draws.
 """
 from typing import Any, NamedTuple
