@@ -1,4 +1,5 @@
 """The register of the lecture: complete, in order, pointing at what exists, and honest about what it imports."""
+
 import ast
 import importlib
 import inspect
@@ -12,7 +13,9 @@ import refvdm.lecture
 from refvdm.lecture import PRINTED, SECTIONS, Equation, equations
 
 FILES = sorted(pathlib.Path(refvdm.lecture.__file__).parent.glob("*.py"))
-TESTS = [pathlib.Path(__file__).with_name(f"test_lecture_spec_{part}.py") for part in ("flows", "hvae", "neural_ode", "vdm")]
+TESTS = [
+    pathlib.Path(__file__).with_name(f"test_lecture_spec_{part}.py") for part in ("flows", "hvae", "neural_ode", "vdm")
+]
 
 
 def resolve(dotted):
@@ -38,7 +41,9 @@ def test_13_1_to_13_29_are_all_registered():
 
 
 def test_13_1_to_13_29_come_in_the_order_of_the_lecture():
-    """By section, and within every section each equation of the lecture before the next; what has no number beside its neighbours."""
+    """By section, and within every section each equation of the lecture before the next; what has no number beside
+    its neighbours.
+    """
     sections = [equation.section for equation in equations()]
     assert sections == sorted(sections)
     assert sorted(set(sections)) == ["§13.1", "§13.2", "§13.3", "§13.4.1", "§13.4.2", "§13.4.3"]
@@ -46,17 +51,28 @@ def test_13_1_to_13_29_come_in_the_order_of_the_lecture():
     assert all(len({title for n, title in SECTIONS if n == number}) == 1 for number, _ in SECTIONS)
     exact = [int(e.number[3:]) for e in equations() if re.fullmatch(r"13\.\d+", e.number)]
     assert exact == sorted(exact) == list(range(1, 30))
-    for last, numbers in {"§13.1": [1], "§13.2": range(2, 6), "§13.3": range(6, 18), "§13.4.1": range(18, 22),
-                          "§13.4.2": range(22, 25), "§13.4.3": range(25, 30)}.items():
+    for last, numbers in {
+        "§13.1": [1],
+        "§13.2": range(2, 6),
+        "§13.3": range(6, 18),
+        "§13.4.1": range(18, 22),
+        "§13.4.2": range(22, 25),
+        "§13.4.3": range(25, 30),
+    }.items():
         here = [leading(e.number) for e in equations() if e.section == last]
         assert set(here) - {None} == set(numbers)
 
 
 @pytest.mark.parametrize("entry", equations(), ids=lambda entry: entry.number)
 def test_13_x_every_entry(entry):
-    """What an entry says is what its function is; its machine exists and is public; its statement is one line of text."""
+    """What an entry says is what its function is; its machine exists and is public; its statement is one line of
+    text.
+    """
     assert isinstance(entry, Equation) and entry.kind in ("equation", "identity")
-    assert entry.function.__name__ == entry.name and getattr(inspect.getmodule(entry.function), entry.name) is entry.function
+    assert (
+        entry.function.__name__ == entry.name
+        and getattr(inspect.getmodule(entry.function), entry.name) is entry.function
+    )
     assert entry.function.__doc__.startswith(f"{entry.number}: {entry.statement}")
     assert "\n" not in entry.statement and not entry.statement.endswith(".")
     assert (f"\n\nPrinted: {entry.printed}." in entry.function.__doc__) == (entry.printed is not None)
@@ -79,8 +95,24 @@ def test_13_x_printed_forms_stand_beside_a_note():
     notes = {equation.number: equation.printed for equation in equations()}
     assert all(notes[number] for number in PRINTED)
     assert all(function.__name__.startswith("printed_") for function in PRINTED.values())
-    assert {"13.1 det", "13.1 minors", "13.7", "13.8", "13.9", "13.13", "13.15", "13.16", "13.20", "13.21", "13.23", "13.24", "13.28",
-            "13.29", "13.4.2 restriction 3", "before 13.24"} <= set(PRINTED)
+    assert {
+        "13.1 det",
+        "13.1 minors",
+        "13.7",
+        "13.8",
+        "13.9",
+        "13.13",
+        "13.15",
+        "13.16",
+        "13.20",
+        "13.21",
+        "13.23",
+        "13.24",
+        "13.28",
+        "13.29",
+        "13.4.2 restriction 3",
+        "before 13.24",
+    } <= set(PRINTED)
 
 
 def test_13_x_every_entry_has_a_test_that_calls_it():
@@ -93,7 +125,9 @@ def test_13_x_every_entry_has_a_test_that_calls_it():
 
 def test_13_x_every_test_names_its_equation():
     for path in [*TESTS, pathlib.Path(__file__)]:
-        names = [node.name for node in ast.parse(path.read_text(encoding="utf8")).body if isinstance(node, ast.FunctionDef)]
+        names = [
+            node.name for node in ast.parse(path.read_text(encoding="utf8")).body if isinstance(node, ast.FunctionDef)
+        ]
         assert [name for name in names if name.startswith("test") and not name.startswith("test_13_")] == []
 
 

@@ -1,4 +1,5 @@
 """§13.1 of the lecture against the PLU layer of refvdm.flows, against LAPACK, and against itself."""
+
 import itertools
 
 import numpy as np
@@ -98,7 +99,9 @@ def test_13_1_first_element_and_determinant_of_a_product(seed, d):
 
 @given(seeds, sizes)
 def test_13_1_lu_and_what_it_divides_by(seed, d):
-    """W = L U from any L and U with a diagonal that is not 0, and nothing else gives this W: the factorisation is unique."""
+    """W = L U from any L and U with a diagonal that is not 0, and nothing else gives this W: the factorisation is
+    unique.
+    """
     rng = np.random.default_rng(seed)
     L = np.tril(rng.uniform(-1, 1, (d, d)), -1) + np.eye(d)
     U = np.triu(rng.uniform(-1, 1, (d, d)), 1) + np.diag(rng.uniform(0.5, 1.5, d) * rng.choice([-1, 1], d))
@@ -133,7 +136,9 @@ def test_13_1_counterexample_passes_the_printed_check_and_has_no_lu():
 
 
 def test_13_1_minors_decide():
-    """All invertible W of -1, 0, 1: elimination ends well exactly where no minor is 0, and the printed check errs on some of both kinds."""
+    """All invertible W of -1, 0, 1: elimination ends well exactly where no minor is 0, and the printed check errs
+    on some of both kinds.
+    """
     wrong = 0
     for numbers in itertools.islice(itertools.product([-1.0, 0.0, 1.0], repeat=9), 0, None, 7):
         W = np.reshape(numbers, (3, 3))

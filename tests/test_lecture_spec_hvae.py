@@ -1,4 +1,5 @@
 """§13.2 and §13.4.1 of the lecture against refvdm.mhvae, against SciPy's densities, quadrature, and joint Gaussians."""
+
 import itertools
 
 import numpy as np
@@ -17,7 +18,9 @@ close = np.testing.assert_allclose
 
 
 def chain(seed, sizes, dtype=np.float64):
-    """A hierarchy over levels of these sizes (x first), nonlinear: (q, p) of the lecture, and the machine's model of the same."""
+    """A hierarchy over levels of these sizes (x first), nonlinear: (q, p) of the lecture, and the machine's model
+    of the same.
+    """
     rng = np.random.default_rng(seed)
     pairs = list(itertools.pairwise(sizes))
 
@@ -28,7 +31,9 @@ def chain(seed, sizes, dtype=np.float64):
 
     encoders, decoders = list(conditionals(pairs)), list(conditionals([pair[::-1] for pair in pairs]))
     q, p = ([None] + [lambda z, m=m, v=v: N(m(z), np.exp(v(z))) for m, v in part] for part in (encoders, decoders))
-    machine = MarkovianHVAE(*([lambda theta, z, m=m, v=v: (m(z), v(z)) for m, v in part] for part in (encoders, decoders)))
+    machine = MarkovianHVAE(
+        *([lambda theta, z, m=m, v=v: (m(z), v(z)) for m, v in part] for part in (encoders, decoders))
+    )
     return q, p, machine
 
 
@@ -52,7 +57,12 @@ def test_13_2_N_is_scipys_normal(seed, d):
     close(N(0, 1).log_prob(x), norm.logpdf(x).sum(), rtol=1e-12)
     e, w = hermegauss(9)
     draws = N(mean[0], var[0]).draw(e)
-    close([w @ draws, w @ (draws - mean[0]) ** 2], np.sqrt(2 * np.pi) * np.array([mean[0], var[0]]), rtol=1e-12, atol=1e-12)
+    close(
+        [w @ draws, w @ (draws - mean[0]) ** 2],
+        np.sqrt(2 * np.pi) * np.array([mean[0], var[0]]),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 def test_13_2_N_knows_pi_to_the_precision_of_x():
@@ -92,7 +102,10 @@ def test_13_5_13_18_13_19_both_sides(seed, sizes):
     left, right = hvae.log_ratio(z, p, q)
     close(left, right, rtol=1e-11, atol=1e-11)
     close(left, hvae.log_joint(z, p) - hvae.log_posterior(z, q), rtol=1e-14)
-    for (left, right), log_value in ((hvae.joint(z, p), hvae.log_joint(z, p)), (hvae.posterior(z, q), hvae.log_posterior(z, q))):
+    for (left, right), log_value in (
+        (hvae.joint(z, p), hvae.log_joint(z, p)),
+        (hvae.posterior(z, q), hvae.log_posterior(z, q)),
+    ):
         close(left, right, rtol=1e-9, atol=0)
         close(right, np.exp(log_value), rtol=1e-9, atol=0)
 
@@ -101,9 +114,15 @@ def test_13_5_13_18_13_19_both_sides(seed, sizes):
 
 
 def linear(seed, T):
-    """One number per level: z_T ~ N(0, 1), z_{t-1} = w_t z_t + c_t + N(0, v_t). p, and mean and covariance of [x, z_1, ..., z_T]."""
+    """One number per level: z_T ~ N(0, 1), z_{t-1} = w_t z_t + c_t + N(0, v_t). p, and mean and covariance of [x,
+    z_1, ..., z_T].
+    """
     rng = np.random.default_rng(seed)
-    w, c, v = rng.uniform(0.5, 1.5, T + 1) * rng.choice([-1, 1], T + 1), rng.standard_normal(T + 1), rng.uniform(0.3, 1.0, T + 1)
+    w, c, v = (
+        rng.uniform(0.5, 1.5, T + 1) * rng.choice([-1, 1], T + 1),
+        rng.standard_normal(T + 1),
+        rng.uniform(0.3, 1.0, T + 1),
+    )
     p = [None] + [lambda z, t=t: N(w[t] * z + c[t], v[t]) for t in range(1, T + 1)]
     mean, noise = np.zeros(T + 1), np.zeros((T + 1, T + 1))  # rows: what of each level is which independent draw
     noise[T, T] = 1
@@ -115,9 +134,11 @@ def linear(seed, T):
 
 def exact_posterior(mean, cov):
     """q(z_t | z_{t-1}) = p(z_t | z_{t-1}): of a joint Gaussian, whose p(z_t | z_{t-1}, ..., x) is this too."""
+
     def conditional(t):
         gain = cov[t, t - 1] / cov[t - 1, t - 1]
         return lambda z: N(mean[t] + gain * (z - mean[t - 1]), cov[t, t] - gain * cov[t - 1, t])
+
     return [None] + [conditional(t) for t in range(1, len(mean))]
 
 
@@ -136,7 +157,9 @@ def paths_and_weights(x, q, n):
 
 @given(seeds, st.integers(1, 4))
 def test_13_18_the_product_is_the_joint_density(seed, T):
-    """The product of conditionals is the density of the one Gaussian that ancestral sampling makes: Markov, so nothing is lost."""
+    """The product of conditionals is the density of the one Gaussian that ancestral sampling makes: Markov, so
+    nothing is lost.
+    """
     p, mean, cov = linear(seed, T)
     z = draw(seed, [1] * (T + 1))
     expected = multivariate_normal.logpdf(np.concatenate(z), mean, cov)
@@ -151,7 +174,9 @@ def test_13_18_the_product_is_the_joint_density(seed, T):
 @settings(max_examples=6)
 @given(seeds, st.integers(1, 3))
 def test_13_20_and_13_21_bound_log_p(seed, T):
-    """With the exact posterior 13.20 is log p(x) at every draw; with another q it is below, by KL(q to p(z | x)), and line 2 still log p(x)."""
+    """With the exact posterior 13.20 is log p(x) at every draw; with another q it is below, by KL(q to p(z | x)),
+    and line 2 still log p(x).
+    """
     p, mean, cov = linear(seed, T)
     x = np.random.default_rng(seed).standard_normal(1)
     log_p = norm.logpdf(x[0], mean[0], np.sqrt(cov[0, 0]))
@@ -177,7 +202,9 @@ def test_13_20_and_13_21_bound_log_p(seed, T):
 
 
 def test_13_20_and_13_21_as_printed():
-    """Printed: p(x | z_{1:T}). It is above log p(x), so no bound, by E_q log p(z_{1:T}); and 13.21's sides differ by the same."""
+    """Printed: p(x | z_{1:T}). It is above log p(x), so no bound, by E_q log p(z_{1:T}); and 13.21's sides differ
+    by the same.
+    """
     for T, seed in ((1, 0), (2, 1), (3, 2)):
         p, mean, cov = linear(seed, T)
         x, q = np.array([0.4]), exact_posterior(mean, cov)
@@ -198,14 +225,21 @@ def test_13_20_with_equal_weights_is_the_machines_importance_bound():
     paths = [hvae.draw_posterior(x, q, [e[k] for e in eps]) for k in range(K)]
     got = machine.importance_bound(None, x[None], K, eps=[e[:, None] for e in eps])[0]
     close(hvae.log_expected_ratio(paths, [1 / K] * K, p, q), got, rtol=1e-12)
-    close(hvae.bound(paths, [1 / K] * K, p, q), np.mean([hvae.elbo(x, p, q, [e[k] for e in eps]) for k in range(K)]), rtol=1e-12)
+    close(
+        hvae.bound(paths, [1 / K] * K, p, q),
+        np.mean([hvae.elbo(x, p, q, [e[k] for e in eps]) for k in range(K)]),
+        rtol=1e-12,
+    )
 
 
 def test_13_3_evidence_by_quadrature_needs_the_factor_q():
-    """Printed: without it. The integral is log p(x) for every q; the printed one is p(x) times the volume when q is exact: no limit."""
+    """Printed: without it. The integral is log p(x) for every q; the printed one is p(x) times the volume when q is
+    exact: no limit.
+    """
     p, mean, cov = linear(5, 2)
     x, exact = np.array([0.6]), exact_posterior(mean, cov)
     log_p = norm.logpdf(0.6, mean[0], np.sqrt(cov[0, 0]))
+
     def grid(half, n):
         axis = np.linspace(-half, half, n)
         return [[x, np.array([z_1]), np.array([z_2])] for z_1 in axis for z_2 in axis], (axis[1] - axis[0]) ** 2

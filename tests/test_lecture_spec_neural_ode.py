@@ -1,7 +1,9 @@
 """§13.3 of the lecture against refvdm.ode, against closed forms, and against finite differences.
 
-With the classical Runge-Kutta method on the same steps the lecture's code and the machine's agree to rounding, adjoint and all.
+With the classical Runge-Kutta method on the same steps the lecture's code and the machine's agree to rounding, adjoint
+and all.
 """
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,8 +23,12 @@ close = np.testing.assert_allclose
 # ---------------------------------------------------------------- fields with their Jacobians
 
 # z' = theta cos(t) z: z(t) = z(T0) e^(theta (sin t - sin T0))
-SCALAR = Field(lambda z, t, theta: theta * np.cos(t) * z, lambda z, t, theta: theta[:, None] * np.cos(t),
-               lambda z, t, theta: z[:, None] * np.cos(t), lambda z, t, theta: -theta * np.sin(t) * z)
+SCALAR = Field(
+    lambda z, t, theta: theta * np.cos(t) * z,
+    lambda z, t, theta: theta[:, None] * np.cos(t),
+    lambda z, t, theta: z[:, None] * np.cos(t),
+    lambda z, t, theta: -theta * np.sin(t) * z,
+)
 Z_0, THETA, T0, T1 = np.array([1.4]), np.array([0.8]), 0.3, 1.9
 S = np.sin(T1) - np.sin(T0)
 Z_1 = Z_0 * np.exp(THETA * S)
@@ -39,7 +45,16 @@ def random_field(seed, D, P, dtype=np.float64):
     def slope(z, t, theta):
         return (1 - f(z, t, theta) ** 2)[:, None]
 
-    return Field(f, lambda *at: slope(*at) * A, lambda *at: slope(*at) * B, lambda z, t, theta: slope(z, t, theta)[:, 0] * c * np.cos(t)), z, theta
+    return (
+        Field(
+            f,
+            lambda *at: slope(*at) * A,
+            lambda *at: slope(*at) * B,
+            lambda z, t, theta: slope(z, t, theta)[:, 0] * c * np.cos(t),
+        ),
+        z,
+        theta,
+    )
 
 
 def L(z):
@@ -72,7 +87,9 @@ def test_13_6_a_residual_network_is_eulers_method_with_h_1(seed, D, depth):
     rng = np.random.default_rng(seed)
     weights, z_0 = rng.standard_normal((depth, D, D)), rng.standard_normal(D)
     layers = ode.residual_network(lambda z, w: np.tanh(z @ w), z_0, weights)
-    machine = solve(lambda z, t, theta: np.tanh(z @ theta[int(t)]), z_0, np.arange(depth + 1.0), weights, method="euler", step=1.0)
+    machine = solve(
+        lambda z, t, theta: np.tanh(z @ theta[int(t)]), z_0, np.arange(depth + 1.0), weights, method="euler", step=1.0
+    )
     np.testing.assert_array_equal(layers, machine.zs)
     assert len(layers) == depth + 1 and layers[0] is z_0
     close(layers[1], z_0 + np.tanh(z_0 @ weights[0]))
@@ -113,7 +130,9 @@ def test_13_7_velocity(seed, D, P):
 
 
 def test_13_7_printed_velocity_takes_the_network_for_the_solution():
-    """Printed: the solution of 13.6 is 13.7's. The layers are Euler's method with h = 1, to the bit, and far from the solution."""
+    """Printed: the solution of 13.6 is 13.7's. The layers are Euler's method with h = 1, to the bit, and far from
+    the solution.
+    """
     field, z, theta = random_field(3, 3, 2)
     network, solution = ode.printed_velocity(field.f, z, np.arange(5.0), theta, 100)
     np.testing.assert_array_equal(network, ode.euler(field.f, z, 0.0, 4.0, theta, 4))
@@ -132,7 +151,9 @@ def test_13_8_solution(seed, D, P):
 
 
 def test_13_8_and_13_9_printed_solution_is_a_quadrature():
-    """Printed: NN(z(T0), t, theta). Then z(T1) = z(T0) (1 + theta S), for z' = theta cos(t) z; it is z(T0) e^(theta S)."""
+    """Printed: NN(z(T0), t, theta). Then z(T1) = z(T0) (1 + theta S), for z' = theta cos(t) z; it is z(T0) e^(theta
+    S).
+    """
     close(ode.integral(np.cos, T0, T1, 30), S, rtol=1e-8)
     close(ode.integral(lambda t: t**3, T1, T0, 1), (T0**4 - T1**4) / 4, rtol=1e-14)
     close(ode.integral(lambda t: np.exp(-(t**2)), T0, T1, 40), quad(lambda t: np.exp(-(t**2)), T0, T1)[0], rtol=1e-8)
@@ -156,7 +177,11 @@ def test_13_10_adjoint_state_is_the_gradient_by_z(seed, D, P):
     t0, t1 = times(seed)
     a = ode.adjoint_state(dL, field, z, t0, t1, theta, 8)
     close(a, difference(lambda z: ode.loss(L, field.f, z, t0, t1, theta, 8), z), rtol=1e-4, atol=1e-4)
-    close(ode.dz_dz(field, z, t0, t1, theta, 8), difference(lambda z: ode.ode_solver(field.f, z, t0, t1, theta, 8), z), atol=1e-7)
+    close(
+        ode.dz_dz(field, z, t0, t1, theta, 8),
+        difference(lambda z: ode.ode_solver(field.f, z, t0, t1, theta, 8), z),
+        atol=1e-7,
+    )
     run = solve(field.f, z, [t0, t1], theta, rtol=1e-9, atol=1e-11)
     fine = ode.adjoint_state(dL, field, z, t0, t1, theta, 60)
     close(fine, adjoint(field.f, run, [0 * z, dL(run.zs[-1])]).z0, rtol=1e-6, atol=1e-6)
@@ -177,7 +202,11 @@ def test_13_11_and_13_12_both_sides(seed, D, P):
     field, z, theta = random_field(seed, D, P)
     t0, t1 = times(seed)
     close(*ode.chain_rule(dL, field, z, t0, 0.1, t1, theta, 30), rtol=1e-5, atol=1e-5)
-    close(ode.chain_rule(dL, field, z, t0, 0.1, t1, theta, 30)[0], ode.adjoint_state(dL, field, z, t0, t1, theta, 30), rtol=1e-14)
+    close(
+        ode.chain_rule(dL, field, z, t0, 0.1, t1, theta, 30)[0],
+        ode.adjoint_state(dL, field, z, t0, t1, theta, 30),
+        rtol=1e-14,
+    )
     left, right = ode.adjoint_equation(dL, field, z, t0, t1, theta, 40)
     close(left, right, rtol=1e-5, atol=1e-5)
     run = solve(field.f, z, [t0, t1], theta, **fixed(t0, t1, 40))
@@ -234,11 +263,15 @@ def test_13_15_both_lines(seed, D, P):
 
 
 def test_13_15_as_printed_gives_no_gradient():
-    """Printed: -a_theta df/dtheta, -a_t df/dt. a_theta starts at 0 and stays there: dL/dtheta = 0. With one state and one parameter."""
+    """Printed: -a_theta df/dtheta, -a_t df/dt. a_theta starts at 0 and stays there: dL/dtheta = 0. With one state
+    and one parameter.
+    """
+
     def back(rate):
         def rhs(y, t, theta):
             z, a, a_theta, a_t = np.split(y, 4)
             return np.concatenate([SCALAR.f(z, t, theta), rate(a, a_theta, a_t, z, t)])
+
         at_T1 = spec.start(dL, SCALAR, Z_1, T1, THETA)
         return ode.ode_solver(rhs, np.concatenate([*at_T1[:3], [at_T1.a_t]]), T1, T0, THETA, 60)
 
@@ -250,8 +283,11 @@ def test_13_15_as_printed_gives_no_gradient():
     close(printed[:2], corrected[:2], rtol=1e-12)
     assert printed[2] == 0 and abs(dL_dtheta) > 0.5 and abs(printed[3] - dL_dT0) > 0.1
     at = Z_0, T0, THETA
-    close(spec.printed_da_aug(SCALAR, np.array([2.0]), np.array([3.0]), 5.0, *at),
-          [-2 * 0.8 * np.cos(T0), -3 * 1.4 * np.cos(T0), 5 * 0.8 * 1.4 * np.sin(T0)], rtol=1e-13)
+    close(
+        spec.printed_da_aug(SCALAR, np.array([2.0]), np.array([3.0]), 5.0, *at),
+        [-2 * 0.8 * np.cos(T0), -3 * 1.4 * np.cos(T0), 5 * 0.8 * 1.4 * np.sin(T0)],
+        rtol=1e-13,
+    )
 
 
 @settings(max_examples=15)
@@ -274,7 +310,9 @@ def test_13_16_backward_is_the_machines_trajectory(seed, D, P):
 
 
 def test_13_16_as_printed():
-    """Printed: a_theta(t) = -a df/dtheta. a z = dL/dz(T1) z(T1) at all times, so a_theta(t) is that times (sin T1 - sin t)."""
+    """Printed: a_theta(t) = -a df/dtheta. a z = dL/dz(T1) z(T1) at all times, so a_theta(t) is that times (sin T1 -
+    sin t).
+    """
     at_T1 = spec.start(dL, SCALAR, Z_1, T1, THETA)
     for t in (T1, 1.0, T0):
         state = spec.backward(SCALAR, at_T1, T1, t, THETA, 60) if t < T1 else at_T1
@@ -288,7 +326,8 @@ def test_13_16_as_printed():
 # ---------------------------------------------------------------- 13.17 and what is left out
 
 
-@pytest.mark.filterwarnings("ignore::refvdm.ode.ReconstructionWarning")  # what a few long steps come to is what is compared
+# the machine warns of too few, too long steps: here their outcome is what is compared
+@pytest.mark.filterwarnings("ignore::refvdm.ode.ReconstructionWarning")
 @settings(max_examples=25)
 @given(seeds, sizes, sizes, steps)
 def test_13_17_gradient_is_the_machines(seed, D, P, n):
@@ -357,11 +396,17 @@ def test_13_17_jump_is_the_machines(seed, D, P, K, n):
 
 
 def test_13_17_jump_in_closed_form():
-    """L = sum_i g_i z(t_i), and by finite differences in every t_i; dL/dt_0 is without g_0, for z(t_0) does not move with t_0."""
+    """L = sum_i g_i z(t_i), and by finite differences in every t_i; dL/dt_0 is without g_0, for z(t_0) does not
+    move with t_0.
+    """
     ts, g = np.array([T0, 0.9, T1]), np.array([0.7, -1.1, 1.3])
+
     def z(ts):
         return Z_0 * np.exp(THETA * (np.sin(ts) - np.sin(ts[0])))
-    z0_bar, theta_bar, ts_bar = spec.gradient_at_many_times(list(g[:, None]), SCALAR, list(z(ts)[:, None]), list(ts), THETA, 60)
+
+    z0_bar, theta_bar, ts_bar = spec.gradient_at_many_times(
+        list(g[:, None]), SCALAR, list(z(ts)[:, None]), list(ts), THETA, 60
+    )
     close(z0_bar, g @ z(ts) / Z_0, rtol=1e-6)
     close(theta_bar, g @ (z(ts) * (np.sin(ts) - np.sin(T0))), rtol=1e-6)
     close(ts_bar, difference(lambda ts: g @ z(ts), ts), rtol=1e-6)
@@ -381,24 +426,42 @@ def test_13_17_is_13_17_jump_with_two_times(seed):
 
 
 def test_13_6_to_13_17_in_longdouble():
-    """f = theta t³, on which Runge-Kutta and Simpson are exact: what is left is longdouble's rounding, with no float64 in it."""
-    cubic = Field(lambda z, t, theta: theta * t**3, lambda z, t, theta: 0 * np.outer(z, z),
-                  lambda z, t, theta: np.diag(0 * z + t**3), lambda z, t, theta: 3 * theta * t**2)
+    """f = theta t³, on which Runge-Kutta and Simpson are exact: what is left is longdouble's rounding, with no
+    float64 in it.
+    """
+    cubic = Field(
+        lambda z, t, theta: theta * t**3,
+        lambda z, t, theta: 0 * np.outer(z, z),
+        lambda z, t, theta: np.diag(0 * z + t**3),
+        lambda z, t, theta: 3 * theta * t**2,
+    )
     z, theta, t0, t1 = (np.asarray(x, np.longdouble) / 7 for x in ([3, -5], [2, 11], 2, 13))
     area, g = (t1**4 - t0**4) / 4, dL(z)
     got = spec.gradient(dL, cubic, z, t0, t1, theta, 3)
     many = spec.gradient_at_many_times([0 * z, g], cubic, [z, z], [t0, t1], theta, 3)
     assert all(np.asarray(part).dtype == np.longdouble for part in (*got, *many))
-    pairs = [(got.z_T0, g), (got.theta, g * area), (got.T0, -g @ theta * t0**3), (got.T1, g @ theta * t1**3),
-             (many[1], got.theta), (many[2][0], got.T0), spec.dL_dT0(dL, cubic, z, t0, t1, theta, 3),
-             spec.a_theta_T0(dL, cubic, z, t0, t1, theta, 3), ode.solution(cubic.f, z, t0, t1, theta, 3),
-             (ode.ode_solver(cubic.f, z, t0, t1, theta, 3), z + theta * area)]
+    pairs = [
+        (got.z_T0, g),
+        (got.theta, g * area),
+        (got.T0, -g @ theta * t0**3),
+        (got.T1, g @ theta * t1**3),
+        (many[1], got.theta),
+        (many[2][0], got.T0),
+        spec.dL_dT0(dL, cubic, z, t0, t1, theta, 3),
+        spec.a_theta_T0(dL, cubic, z, t0, t1, theta, 3),
+        ode.solution(cubic.f, z, t0, t1, theta, 3),
+        (ode.ode_solver(cubic.f, z, t0, t1, theta, 3), z + theta * area),
+    ]
     pairs.append(ode.adjoint_equation(dL, cubic, z, t0, t1, theta, 3))
     field, z, theta = random_field(0, 3, 2, np.longdouble)
     pairs.append(spec.da_aug_by_the_matrix(field, z, theta, theta[0], z, t0, theta))
     assert all(side.dtype == np.longdouble for pair in pairs for side in pair)
     assert spec.f_aug(field, z, t0, theta).dtype == spec.df_aug(field, z, t0, theta).dtype == np.longdouble
-    assert ode.adjoint_state(dL, field, z, t0, t1, theta, 2).dtype == ode.euler(field.f, z, t0, t1, theta, 2).dtype == np.longdouble
+    assert (
+        ode.adjoint_state(dL, field, z, t0, t1, theta, 2).dtype
+        == ode.euler(field.f, z, t0, t1, theta, 2).dtype
+        == np.longdouble
+    )
     if LONG < np.finfo(np.float64).eps:
         for left, right in pairs:
             close(left, right, rtol=300 * LONG, atol=300 * LONG)

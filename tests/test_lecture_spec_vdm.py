@@ -1,4 +1,7 @@
-"""§13.4.2 and §13.4.3 of the lecture against refvdm.vdm, against Bayes' rule on SciPy's densities, and against quadrature."""
+"""§13.4.2 and §13.4.3 of the lecture against refvdm.vdm, against Bayes' rule on SciPy's densities, and against
+quadrature.
+"""
+
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,7 +91,10 @@ def test_13_25_13_26_13_28_q_is_the_machines(seed, T, D):
     schedule = Schedule.from_alphas(alpha[1:])
     for t in range(1, T + 1):
         close(loss.alpha_bar(alpha, t), schedule.alpha_bar[t], rtol=1e-11)
-        pairs = [(loss.q_step(x_t, alpha, t), q_step(schedule, x_t[None], t)), (loss.q_marginal(x_0, alpha, t), q_marginal(schedule, x_0[None], t))]
+        pairs = [
+            (loss.q_step(x_t, alpha, t), q_step(schedule, x_t[None], t)),
+            (loss.q_marginal(x_0, alpha, t), q_marginal(schedule, x_0[None], t)),
+        ]
         if t > 1:
             pairs.append((loss.q_posterior(x_t, x_0, alpha, t), q_posterior(schedule, x_t[None], x_0[None], t)))
         for spec, (mean, var) in pairs:
@@ -104,8 +110,11 @@ def test_13_25_bayes_rule(seed, T, D):
     for t in range(2, T + 1):
         close(*loss.bayes(x_prev, x_t, x_0, alpha, t), rtol=1e-9, atol=1e-9)
         abar, before = np.prod(alpha[: t + 1]), np.prod(alpha[:t])
-        expected = (norm.logpdf(x_t, np.sqrt(alpha[t]) * x_prev, np.sqrt(1 - alpha[t])) + norm.logpdf(x_prev, np.sqrt(before) * x_0, np.sqrt(1 - before))
-                    - norm.logpdf(x_t, np.sqrt(abar) * x_0, np.sqrt(1 - abar)))
+        expected = (
+            norm.logpdf(x_t, np.sqrt(alpha[t]) * x_prev, np.sqrt(1 - alpha[t]))
+            + norm.logpdf(x_prev, np.sqrt(before) * x_0, np.sqrt(1 - before))
+            - norm.logpdf(x_t, np.sqrt(abar) * x_0, np.sqrt(1 - abar))
+        )
         close(loss.q_posterior(x_t, x_0, alpha, t).log_prob(x_prev), expected.sum(), rtol=1e-9, atol=1e-9)
         close(loss.bayes(x_prev, x_t, x_0, alpha, t)[1], expected.sum(), rtol=1e-9, atol=1e-9)
 
@@ -118,7 +127,12 @@ def test_13_27_and_the_chain_are_the_machines(seed, T, D):
     chain = machine.as_mhvae().encode(None, x_0[None], eps=[e[None] for e in eps])
     x = x_0
     for t in range(1, T + 1):
-        close(loss.reparameterise(x, alpha, t, eps[t - 1]), loss.q_step(x, alpha, t).draw(eps[t - 1]), rtol=1e-13, atol=1e-14)
+        close(
+            loss.reparameterise(x, alpha, t, eps[t - 1]),
+            loss.q_step(x, alpha, t).draw(eps[t - 1]),
+            rtol=1e-13,
+            atol=1e-14,
+        )
         x = loss.reparameterise(x, alpha, t, eps[t - 1])
         close(x, chain[t - 1][0], rtol=1e-10, atol=1e-11)
     for spec, got in zip(hvae.draw_posterior(x_0, vdm.encoder(alpha), eps)[1:], chain):
@@ -127,7 +141,9 @@ def test_13_27_and_the_chain_are_the_machines(seed, T, D):
 
 @given(seeds, Ts, Ds)
 def test_13_28_merge(seed, T, D):
-    """The chain is sqrt(abar_t) x_0 plus one Gaussian of variance 1 - abar_t; a draw of the marginal is the machine's sample_q."""
+    """The chain is sqrt(abar_t) x_0 plus one Gaussian of variance 1 - abar_t; a draw of the marginal is the
+    machine's sample_q.
+    """
     alpha, (x_0, eps) = alphas(seed, T), data(seed, T, D)
     schedule = Schedule.from_alphas(alpha[1:])
     x = x_0
@@ -140,7 +156,12 @@ def test_13_28_merge(seed, T, D):
         close(right, 1 - np.prod(alpha[: t + 1]), rtol=1e-12)
         unit = np.eye(t)  # each noise alone: what the merged one is made of
         close(sum(loss.merge(np.zeros(1), alpha, t, unit[:, [i]])[1] ** 2 for i in range(t)), right, rtol=1e-11)
-        close(loss.q_marginal(x_0, alpha, t).draw(eps[0]), sample_q(schedule, x_0[None], t, eps=eps[:1])[0], rtol=1e-11, atol=1e-12)
+        close(
+            loss.q_marginal(x_0, alpha, t).draw(eps[0]),
+            sample_q(schedule, x_0[None], t, eps=eps[:1])[0],
+            rtol=1e-11,
+            atol=1e-12,
+        )
 
 
 @given(seeds, Ts)
@@ -169,7 +190,9 @@ def test_13_28_chapman_kolmogorov(seed, T):
 
 @given(seeds, Ts, Ds)
 def test_13_4_2_restrictions(seed, T, D):
-    """1: dimensions. 2: the encoder is linear and Gaussian, the machine's. 3: the KL to N(0, I), which is not 0 as printed."""
+    """1: dimensions. 2: the encoder is linear and Gaussian, the machine's. 3: the KL to N(0, I), which is not 0 as
+    printed.
+    """
     alpha, _, machine = both(seed, T, D)
     x_0, eps = data(seed, T, D)
     left, right = vdm.dimensions(x_0, alpha, eps)
@@ -208,7 +231,9 @@ def test_13_22_both_sides_and_the_machines(seed, T, D):
 
 @given(seeds, Ts, st.floats(0.1, 5))
 def test_13_23_variance(seed, T, var_0):
-    """Var x_t of data with variance var_0, by quadrature on the machine's draws; I for all t, as printed, only if var_0 = 1."""
+    """Var x_t of data with variance var_0, by quadrature on the machine's draws; I for all t, as printed, only if
+    var_0 = 1.
+    """
     alpha = alphas(seed, T)
     schedule = Schedule.from_alphas(alpha[1:])
     x_0, eps = (part.ravel() for part in np.meshgrid(np.sqrt(var_0) * NODES, NODES))
@@ -241,7 +266,9 @@ def test_13_24_elbo_is_the_machines(seed, T, D, variance):
         got = loss.KL(loss.q_posterior(x_t, x_0, alpha, t), p[t](x_t))
         close(got, per_t[t], rtol=1e-9, atol=1e-12)
         mean = p[t](x_t).mean
-        general = diffusion_kl_general(schedule, x_t[None], x_0[None], machine.denoiser(None, x_t[None], np.array([t])), t, np.log(p[t](x_t).var))
+        general = diffusion_kl_general(
+            schedule, x_t[None], x_0[None], machine.denoiser(None, x_t[None], np.array([t])), t, np.log(p[t](x_t).var)
+        )
         close(got, general[0], rtol=1e-9, atol=1e-12)
         close(machine.at(None).step(x_t[None], t)[0][0], mean, rtol=1e-10, atol=1e-11)
 
@@ -251,17 +278,23 @@ def test_13_24_elbo_with_a_categorical_decoder(seed, T, D):
     """Any decoder: here p(x_0 = v_k | x_1) in proportion to N(x_1; sqrt(abar_1) v_k, 1 - abar_1)."""
     alpha = alphas(seed, T)
     x_0_hat, denoiser = network(seed, D)
+
     def decoder(x_1):
         logits = norm.logpdf(x_1[:, None], np.sqrt(alpha[1]) * LEVELS, np.sqrt(1 - alpha[1]))
         return Categorical(logits - logsumexp(logits, axis=1, keepdims=True))
+
     x_0, eps = np.random.default_rng(seed).choice(LEVELS, D), data(seed, T, D)[1]
-    machine = VDM(denoiser, Schedule.from_alphas(alpha[1:]), CategoricalDecoder(LEVELS)).elbo(None, x_0[None], eps=eps[:, None])
+    machine = VDM(denoiser, Schedule.from_alphas(alpha[1:]), CategoricalDecoder(LEVELS)).elbo(
+        None, x_0[None], eps=eps[:, None]
+    )
     close(vdm.elbo(x_0, alpha, loss.p_theta(alpha, x_0_hat, decoder), eps), machine.total[0], rtol=1e-9)
 
 
 @given(seeds, Ts, Ds, st.sampled_from(["small", "large"]))
 def test_13_24_lines_and_forms_are_the_machines(seed, T, D, variance):
-    """Lines 1 and 2 are one number on every path, the machine's joint form; so is the form between them. And 13.18 is log p(x_{0:T})."""
+    """Lines 1 and 2 are one number on every path, the machine's joint form; so is the form between them. And 13.18
+    is log p(x_{0:T}).
+    """
     alpha, p, machine = both(seed, T, D, variance)
     x_0, eps = data(seed, T, D)
     x = hvae.draw_posterior(x_0, vdm.encoder(alpha), eps)
@@ -269,29 +302,43 @@ def test_13_24_lines_and_forms_are_the_machines(seed, T, D, variance):
     close(vdm.log_ratio(x, alpha, p), forms.joint[0], rtol=1e-8)
     close(vdm.log_ratio([x_0, *eps], alpha, p)[0], vdm.log_ratio([x_0, *eps], alpha, p)[1], rtol=1e-8)
     close(vdm.consistency(x, alpha, p), forms.consistency[0], rtol=1e-8)
-    close(hvae.log_joint(x, p), machine.as_mhvae().log_joint(None, x_0[None], [x_t[None] for x_t in x[1:]])[0], rtol=1e-9)
+    close(
+        hvae.log_joint(x, p), machine.as_mhvae().log_joint(None, x_0[None], [x_t[None] for x_t in x[1:]])[0], rtol=1e-9
+    )
 
 
 def linear_model(alpha, slope, offset, widen, decoder_variance=0.4):
-    """x_0 hat = slope x_t + offset, and p[t] of widen times q's variance: everything in 13.24 is then quadratic in the noise."""
+    """x_0 hat = slope x_t + offset, and p[t] of widen times q's variance: everything in 13.24 is then quadratic in
+    the noise.
+    """
     p = loss.p_theta(alpha, lambda x_t, t: slope * x_t + offset, lambda x_1: N(slope * x_1 + offset, decoder_variance))
-    return p[:2] + other_variance(p, [0, 0] + [widen * loss.q_posterior(np.zeros(1), np.zeros(1), alpha, t).var for t in range(2, len(alpha))])
+    return p[:2] + other_variance(
+        p, [0, 0] + [widen * loss.q_posterior(np.zeros(1), np.zeros(1), alpha, t).var for t in range(2, len(alpha))]
+    )
 
 
 @settings(max_examples=6)
 @given(seeds, st.integers(2, 4), st.floats(0.5, 2))
 def test_13_24_three_lines_have_one_mean(seed, T, widen):
-    """E_q of line 1, of line 2, of the form between and of 13.24, over all paths, by quadrature that is exact here. Printed ones differ."""
+    """E_q of line 1, of line 2, of the form between and of 13.24, over all paths, by quadrature that is exact here.
+    Printed ones differ.
+    """
     alpha, p = alphas(seed, T), linear_model(alphas(seed, T), 0.6, 0.3, widen)
     x_0, (nodes, weights) = np.array([0.8]), hermegauss(3)
     means = np.zeros(5)
     for index in np.ndindex(*(3,) * T):
         eps = nodes[list(index)][:, None]
         x = hvae.draw_posterior(x_0, vdm.encoder(alpha), eps)
-        forms = [*vdm.log_ratio(x, alpha, p), vdm.consistency(x, alpha, p), vdm.elbo(x_0, alpha, p, eps), vdm.printed_consistency(x, alpha, p)]
+        forms = [
+            *vdm.log_ratio(x, alpha, p),
+            vdm.consistency(x, alpha, p),
+            vdm.elbo(x_0, alpha, p, eps),
+            vdm.printed_consistency(x, alpha, p),
+        ]
         means += np.prod(weights[list(index)] / np.sqrt(2 * np.pi)) * np.array(forms)
     close(means[:4], means[3], rtol=1e-9)
-    # x_t drawn without x_{t+1} lacks their covariance given x_{t-1}, times the slope of p's mean over its variance, for every t < T
+    # x_t drawn without x_{t+1} lacks their covariance given x_{t-1}, times the slope of p's mean over its variance,
+    # for every t < T
     lacks = 0
     for t in range(1, T):
         slope = p[t + 1](np.ones(1)).mean - p[t + 1](np.zeros(1)).mean
@@ -303,9 +350,15 @@ def test_13_24_three_lines_have_one_mean(seed, T, widen):
 def test_13_24_q_between_is_bayes_rule():
     alpha, x, prev, after = np.array([1, 0.7, 0.4, 0.8]), np.linspace(-2, 2, 7), np.array([0.3]), np.array([-0.9])
     for t in (1, 2):
-        log_ratio = [loss.q_step(np.array([v]), alpha, t + 1).log_prob(after) + loss.q_step(prev, alpha, t).log_prob(np.array([v]))
-                     - vdm.q_between(prev, after, alpha, t).log_prob(np.array([v])) for v in x]
-        marginal = norm.logpdf(after[0], np.sqrt(alpha[t] * alpha[t + 1]) * prev[0], np.sqrt(1 - alpha[t] * alpha[t + 1]))
+        log_ratio = [
+            loss.q_step(np.array([v]), alpha, t + 1).log_prob(after)
+            + loss.q_step(prev, alpha, t).log_prob(np.array([v]))
+            - vdm.q_between(prev, after, alpha, t).log_prob(np.array([v]))
+            for v in x
+        ]
+        marginal = norm.logpdf(
+            after[0], np.sqrt(alpha[t] * alpha[t + 1]) * prev[0], np.sqrt(1 - alpha[t] * alpha[t + 1])
+        )
         close(log_ratio, marginal, rtol=1e-12)
 
 
@@ -315,25 +368,36 @@ def test_13_24_is_log_p_for_gaussian_data_and_the_best_p(seed, T, s2, x):
     """x_0 ~ N(0, s²), p the exact reverse process: the bound is log p(x_0) + E_q log N(x_T; 0, 1)/q(x_T), for any T."""
     alpha = alphas(seed, T)
     abar = np.cumprod(alpha)
+
     def reverse(t):  # p(x_{t-1} | x_t) of the joint Gaussian of data and chain
         before, now = 1 + abar[t - 1] * (s2 - 1), 1 + abar[t] * (s2 - 1)
         gain = np.sqrt(alpha[t]) * before / now
         return lambda x_t: N(gain * x_t, before * (1 - alpha[t]) / now)
+
     p = [None] + [reverse(t) for t in range(1, T + 1)]
     x_0, var_T = np.array([x]), 1 + abar[T] * (s2 - 1)
     bound = WEIGHTS @ [vdm.elbo(x_0, alpha, p, np.full((T, 1), e)) for e in NODES]
     second_moment = abar[T] * x**2 + 1 - abar[T]
-    close(bound, norm.logpdf(x, 0, np.sqrt(s2)) + 0.5 * (np.log(var_T) + second_moment / var_T - second_moment), rtol=1e-8, atol=1e-9)
+    close(
+        bound,
+        norm.logpdf(x, 0, np.sqrt(s2)) + 0.5 * (np.log(var_T) + second_moment / var_T - second_moment),
+        rtol=1e-8,
+        atol=1e-9,
+    )
 
 
 def test_13_24_as_printed_is_no_bound():
-    """Printed: KL(p to q). T = 2, p narrow: log p(x_0) is known, and the printed sum is far above it. Equal where the variances are."""
+    """Printed: KL(p to q). T = 2, p narrow: log p(x_0) is known, and the printed sum is far above it. Equal where
+    the variances are.
+    """
     alpha, x_0 = np.array([1, 0.9, 0.01]), np.array([3.0])
     var_q = loss.q_posterior(x_0, x_0, alpha, 2).var
     c, v = np.sqrt(0.01) * (1 - 0.9) / (1 - 0.009), var_q / 20
     p = [None, lambda x_1: N(x_1, v), lambda x_2: N(c * x_2, v)]
     log_p = norm.logpdf(3.0, 0, np.sqrt(c**2 + 2 * v))
-    corrected, printed = (WEIGHTS @ [form(x_0, alpha, p, np.full((2, 1), e)) for e in NODES] for form in (vdm.elbo, vdm.printed_elbo))
+    corrected, printed = (
+        WEIGHTS @ [form(x_0, alpha, p, np.full((2, 1), e)) for e in NODES] for form in (vdm.elbo, vdm.printed_elbo)
+    )
     assert corrected < log_p and printed > log_p + 100
     mean = c * np.sqrt(loss.alpha_bar(alpha, 2)) * x_0[0]
     mean_q = loss.q_posterior(np.sqrt(0.009) * x_0, x_0, alpha, 2).mean[0]
@@ -358,7 +422,12 @@ def test_13_28_KL_is_the_machines_and_the_integral(seed, D):
     q, p = (N(rng.standard_normal(D), rng.uniform(0.2, 3, D)) for _ in range(2))
     close(loss.KL(q, p), kl_normal(q.mean, np.log(q.var), p.mean, np.log(p.var)).sum(), rtol=1e-9, atol=1e-12)
     q, p = (N(g.mean[:1], g.var[0]) for g in (q, p))
-    close(loss.KL(q, p), WEIGHTS @ [q.log_prob(x) - p.log_prob(x) for x in (q.draw(np.array([e])) for e in NODES)], rtol=1e-9, atol=1e-12)
+    close(
+        loss.KL(q, p),
+        WEIGHTS @ [q.log_prob(x) - p.log_prob(x) for x in (q.draw(np.array([e])) for e in NODES)],
+        rtol=1e-9,
+        atol=1e-12,
+    )
     close(loss.KL(q, q), 0, atol=1e-15)
 
 
@@ -398,7 +467,9 @@ def test_13_29_estimate_is_the_machines_and_its_mean_the_sum(seed, T, D, varianc
     close(np.mean(estimates), total, rtol=1e-9)
     close(np.mean(printed) * (T - 1), total, rtol=1e-9)
     x_1 = loss.q_marginal(x_0, alpha, 1).draw(eps[0])
-    close(p[1](x_1).log_prob(x_0) - vdm.prior_kl(x_0, alpha) - np.mean(estimates), vdm.elbo(x_0, alpha, p, eps), rtol=1e-9)
+    close(
+        p[1](x_1).log_prob(x_0) - vdm.prior_kl(x_0, alpha) - np.mean(estimates), vdm.elbo(x_0, alpha, p, eps), rtol=1e-9
+    )
     if T > 2:
         assert np.mean(printed) < 0.6 * total
 
@@ -413,12 +484,25 @@ def test_13_22_to_13_29_in_longdouble(seed, T, D):
     x_0_hat, _ = network(seed, D, np.longdouble)
     p = loss.p_theta(alpha, x_0_hat, lambda x_1: N(x_0_hat(x_1, 1), alpha[1]))
     x = hvae.draw_posterior(x_0, vdm.encoder(alpha), eps)
-    pairs = [loss.bayes(eps[0], eps[1], x_0, alpha, T), loss.merge(x_0, alpha, T, eps), loss.merged_variance(alpha, T),
-             loss.kl_t(eps[0], x_0, eps[1], alpha, T), vdm.log_q(x, alpha), vdm.variance(alpha[1], alpha, T), vdm.log_ratio(x, alpha, p),
-             (loss.KL(loss.q_marginal(x_0, alpha, T), N(0, 1)), vdm.prior_kl(x_0, alpha))]
-    values = [vdm.elbo(x_0, alpha, p, eps), vdm.consistency(x, alpha, p), loss.diffusion_estimate(x_0, alpha, p, T, eps[0])]
+    pairs = [
+        loss.bayes(eps[0], eps[1], x_0, alpha, T),
+        loss.merge(x_0, alpha, T, eps),
+        loss.merged_variance(alpha, T),
+        loss.kl_t(eps[0], x_0, eps[1], alpha, T),
+        vdm.log_q(x, alpha),
+        vdm.variance(alpha[1], alpha, T),
+        vdm.log_ratio(x, alpha, p),
+        (loss.KL(loss.q_marginal(x_0, alpha, T), N(0, 1)), vdm.prior_kl(x_0, alpha)),
+    ]
+    values = [
+        vdm.elbo(x_0, alpha, p, eps),
+        vdm.consistency(x, alpha, p),
+        loss.diffusion_estimate(x_0, alpha, p, T, eps[0]),
+    ]
     assert {side.dtype for side in (*values, *(side for pair in pairs for side in pair))} == {np.dtype(np.longdouble)}
     if LONG < np.finfo(np.float64).eps:
-        scale = 1 + np.abs(vdm.log_ratio(x, alpha, p)[0]) + np.abs(hvae.log_joint(x, p)) + 1 / (1 - alpha[1:]).min() ** 2
+        scale = (
+            1 + np.abs(vdm.log_ratio(x, alpha, p)[0]) + np.abs(hvae.log_joint(x, p)) + 1 / (1 - alpha[1:]).min() ** 2
+        )
         for left, right in pairs:
             close(left, right, rtol=0, atol=float(300 * LONG * scale))
