@@ -140,7 +140,7 @@ def test_13_1_minors_decide():
     on some of both kinds.
     """
     wrong = 0
-    for numbers in itertools.islice(itertools.product([-1.0, 0.0, 1.0], repeat=9), 0, None, 7):
+    for numbers in itertools.islice(itertools.product([-1.0, 0.0, 1.0], repeat=9), 0, None, 13):
         W = np.reshape(numbers, (3, 3))
         if flows.det(W) == 0:
             continue
@@ -150,7 +150,7 @@ def test_13_1_minors_decide():
         wrong += flows.printed_has_lu(W) != flows.has_lu(W)
         assert flows.printed_has_lu(W) or not flows.has_lu(W)  # what it says of W_11 = 0 is right
         np.testing.assert_array_equal(np.linalg.multi_dot(flows.plu(W)), W)
-    assert wrong > 100
+    assert wrong > 50
 
 
 @given(seeds, sizes)
