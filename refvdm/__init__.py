@@ -1,6 +1,7 @@
 """refvdm: variational diffusion models, neural ODEs, flows and hierarchical VAEs as a readable
 NumPy reference of a lecture on them.
 
+refvdm.lecture    the lecture as code, every equation one small function: read this first
 refvdm.flows      13.1: the PLU layer of Glow, and flows made of it
 refvdm.mhvae      13.2-13.5, 13.18-13.21: Markovian hierarchical VAEs
 refvdm.ode        13.6-13.17: neural ODEs and their adjoint
@@ -13,8 +14,8 @@ from types import ModuleType as _ModuleType
 
 __version__ = "0.1.0"
 
-_MODULES = ("autodiff", "checkpoint", "datasets", "fit", "flows", "gaussian", "mhvae", "nn", "ode",
-            "optim", "vdm")
+_MODULES = ("autodiff", "checkpoint", "datasets", "fit", "flows", "gaussian", "lecture", "mhvae", "nn",
+            "ode", "optim", "vdm")
 
 
 def __getattr__(name: str) -> _ModuleType:
