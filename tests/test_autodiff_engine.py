@@ -763,3 +763,28 @@ def test_products_with_an_empty_side(shapes):
     assert (a_bar.shape, b_bar.shape) == shapes
     y, pullback = vjp(linear, a, b, np.zeros(b.shape[1]))
     assert [g.shape for g in pullback(np.ones_like(y))] == [*shapes, (b.shape[1],)]
+
+
+def test_joins_take_their_axis_by_position_too():
+    a, b = np.ones((2, 1)), np.zeros((2, 2))
+    y, pullback = vjp(lambda a, b: np.concatenate([a, b], 1), a, b)
+    assert y.shape == (2, 3)
+    a_bar, b_bar = pullback(np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(a_bar, [[0], [3]])
+    np.testing.assert_array_equal(b_bar, [[1, 2], [4, 5]])
+    assert vjp(lambda b: np.stack([b, b, b], 1), b)[0].shape == (2, 3, 2)
+
+
+def test_values_keep_the_byte_order_of_their_operands():
+    x = np.ones(2, ">f4")
+    for f in (lambda x: x * 2, np.exp, lambda x: x * np.float64(3), lambda x: x + np.array(2.0), lambda x: x * x):
+        assert vjp(f, x)[0].dtype == x.dtype
+
+
+def test_an_index_or_condition_beside_operands_of_two_dtypes_keeps_its_own():
+    low, wide = np.array([1.0, 2.0], np.float32), np.array([3.0, 4.0])
+    y, pullback = vjp(lambda a, b: np.where(np.array([True, False]), a, b), low, wide)
+    assert y.dtype == np.float64 and y.tolist() == [1, 4]
+    a_bar, b_bar = pullback(np.ones(2))
+    assert (a_bar.dtype, a_bar.tolist(), b_bar.tolist()) == (np.float32, [1, 0], [0, 1])
+    assert vjp(lambda x: x[[]], low)[0].shape == (0,)

@@ -436,6 +436,8 @@ def test_argnum_out_of_range(argnum):
 def test_argnum_must_be_an_integer(argnum):
     with pytest.raises(TypeError, match="argnum must be an integer"):
         grad(lambda x, y: x * y, argnum)
+    with pytest.raises(TypeError, match="argnum must be an integer"):
+        jacobian(lambda x, y: x * y, argnum)
 
 
 @pytest.mark.parametrize("f", [lambda x: x, lambda x: (x, 1, 2), lambda x: [x, 1]])
