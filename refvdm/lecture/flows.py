@@ -38,7 +38,7 @@ def lu(W):
 def plu(W):
     rows, A = arange(len(W)), W.copy()
     for k in range(len(W)):
-        p = k + np.argmax(np.abs(A[k:, k]))
+        p = k + int(np.argmax(np.abs(A[k:, k])))
         swap, back = [k, p], [p, k]
         A[swap], rows[swap] = A[back], rows[back]
         for i in range(k + 1, len(W)):
