@@ -164,9 +164,6 @@ class Schedule:
 
     def scales_at(self, t: Any, x: Array) -> tuple[Any, Any]:
         """√ᾱ_t and √(1 - ᾱ_t) of 13.28 as factors for x; t real in [1, T], a number or (batch,)."""
-        if np.asarray(t).dtype.kind in "iu" and np.min(t) >= 1 and np.max(t) <= self.T:
-            at = self.at(t, x)
-            return at.sqrt_alpha_bar, at.sqrt_one_minus_alpha_bar
         signal, noise = scales(self.gamma_at(t))
         return factor(signal, x), factor(noise, x)
 
