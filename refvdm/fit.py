@@ -109,7 +109,8 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         raise
     finally:
         bar.close()
-    return Fit(*(state[field] for field in Fit._fields))
+    return Fit(state["theta"], state["best"], state["best_value"], state["best_step"],
+               state["history"], state["step"])
 
 
 # ---------------------------------------------------------------- a step's results

@@ -17,7 +17,7 @@ Array = Any
 LOG_2PI = math.log(2 * math.pi)
 
 
-def log_normal(x: Array, mean: Array, log_var: Array) -> Array:
+def log_normal(x: Array | float, mean: Array | float, log_var: Array | float) -> Array:
     """log N(x; μ, σ²) for every element, σ² = exp(log_var), nats; shapes broadcast.
 
     -1/2 (log 2π + log σ² + (x - μ)²/σ²)
@@ -26,7 +26,8 @@ def log_normal(x: Array, mean: Array, log_var: Array) -> Array:
     return np.square(x - mean) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
 
 
-def kl_normal(mean_q: Array, log_var_q: Array, mean_p: Array, log_var_p: Array) -> Array:
+def kl_normal(mean_q: Array | float, log_var_q: Array | float, mean_p: Array | float,
+              log_var_p: Array | float) -> Array:
     """KL(q ‖ p) of two Gaussians for every element, nats; shapes broadcast.
 
     1/2 (σ_q²/σ_p² - 1 - log σ_q²/σ_p² + (μ_q - μ_p)²/σ_p²)
@@ -39,7 +40,7 @@ def kl_normal(mean_q: Array, log_var_q: Array, mean_p: Array, log_var_p: Array) 
     return 0.5 * (variances + np.square(mean_q - mean_p) * np.exp(-log_var_p))
 
 
-def expm1_minus(d: Array) -> Array:
+def expm1_minus(d: Array | float) -> Array:
     """e^d - 1 - d for every element, to full relative accuracy.
 
     Twice the KL of two Gaussians of equal means whose log-variances differ by d. Near 0 it is

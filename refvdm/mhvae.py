@@ -88,7 +88,8 @@ class MarkovianHVAE:
 
     def log_posterior(self, theta: Tree, x: Array, zs: Sequence[Array]) -> Array:
         """log q(z_1:T | x) = Σ_t log q(z_t | z_{t-1}), (batch,). 13.3, 13.19."""
-        z, log_q = self._levels(x, zs), 0.0
+        z = self._levels(x, zs)
+        log_q: Any = 0.0
         for t in range(1, self.T + 1):
             mean, log_var = self._q(theta, t, z[t - 1], z[t])
             log_q = log_q + sum_per_example(log_normal(z[t], mean, log_var))
@@ -114,12 +115,14 @@ class MarkovianHVAE:
 
     def _draw(self, theta: Tree, x: Array, rng: Any, eps: Any) -> tuple[list[Array], Array]:
         """z_1:T ~ q(z_1:T | x) and its log q(z_1:T | x)."""
-        z, zs, log_q = checks.floats("x", x), [], 0.0
+        z = checks.floats("x", x)
         checks.either("encode", rng=rng, eps=eps)
-        eps = self._one_for_each_level("encode", eps)
+        given = self._one_for_each_level("encode", eps)
+        zs: list[Array] = []
+        log_q: Any = 0.0
         for t in range(1, self.T + 1):
             mean, log_var = self._q(theta, t, z)
-            e = _noise("encode", t, mean, rng, eps[t - 1])
+            e = _noise("encode", t, mean, rng, given[t - 1])
             z = mean + np.exp(0.5 * log_var) * e
             zs.append(z)
             # log N(z; mean, var): z is exactly e standard deviations from its mean
@@ -147,7 +150,7 @@ class MarkovianHVAE:
     # -- sampling from p
 
     def sample(self, theta: Tree, shape: Sequence[int], rng: np.random.Generator | None = None, *,
-               z_T: Array = None, eps: Sequence[Array] | None = None) -> Array:
+               z_T: Array | None = None, eps: Sequence[Array] | None = None) -> Array:
         """x ~ p(x): z_T ~ N(0, I) of the given shape (n, ...), then p(z_{t-1} | z_t) down to x.
 
         z_T and eps as for ancestral_path.
@@ -156,7 +159,7 @@ class MarkovianHVAE:
         return x
 
     def ancestral_path(self, theta: Tree, shape: Sequence[int],
-                       rng: np.random.Generator | None = None, *, z_T: Array = None,
+                       rng: np.random.Generator | None = None, *, z_T: Array | None = None,
                        eps: Sequence[Array] | None = None) -> Iterator[tuple[int, Array]]:
         """(t, z_t) for t = T, ..., 0; z_T has the given shape (n, ...).
 
@@ -166,7 +169,7 @@ class MarkovianHVAE:
             checks.either("sample", rng=rng, eps=eps)
         if z_T is None and rng is None:
             raise ValueError("sample: without z_T it needs rng")
-        eps = self._one_for_each_level("sample", eps)
+        given = self._one_for_each_level("sample", eps)
         if z_T is None:
             z = checks.noise("sample", shape, float_dtype(theta), rng, None)
         else:
@@ -174,7 +177,7 @@ class MarkovianHVAE:
         yield self.T, z
         for t in range(self.T, 0, -1):
             mean, log_var = self._p(theta, t, z)
-            z = mean + np.exp(0.5 * log_var) * _noise("sample", t - 1, mean, rng, eps[t - 1])
+            z = mean + np.exp(0.5 * log_var) * _noise("sample", t - 1, mean, rng, given[t - 1])
             yield t - 1, z
 
     # -- the levels, checked
@@ -189,10 +192,11 @@ class MarkovianHVAE:
 
     def _levels(self, x: Array, zs: Sequence[Array]) -> list[Array]:
         """[z_0, ..., z_T] with z_0 = x."""
-        if len(zs) != self.T:
-            raise ValueError(f"expected {self.T} latents z_1, ..., z_{self.T}, got {len(zs)}")
+        x = checks.floats("x", x)
         above = [checks.floats(f"z_{t}", z, finite=False) for t, z in enumerate(zs, start=1)]
-        return [checks.floats("x", x), *above]
+        if len(above) != self.T:
+            raise ValueError(f"expected {self.T} latents z_1, ..., z_{self.T}, got {len(above)}")
+        return [x, *above]
 
     def _one_for_each_level(self, who: str, eps: Sequence[Array] | None) -> list[Array | None]:
         if eps is None:

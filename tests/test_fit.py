@@ -274,3 +274,8 @@ def test_a_checkpoint_that_is_a_folder_is_refused_before_the_first_step(tmp_path
 def test_the_generator_is_checked():
     with pytest.raises(TypeError, match="rng must be a numpy.random.Generator .*, got int"):
         fit(noisy, {"x": np.zeros(3)}, 0, steps=1, optimizer=Adam(0.1))
+
+
+def test_the_loss_must_be_callable():
+    with pytest.raises(TypeError, match=r"fit: loss must be callable as loss\(theta, rng\), got float"):
+        fit(1.0, {"x": np.zeros(3)}, np.random.default_rng(0), steps=1, optimizer=Adam(0.1))

@@ -142,6 +142,15 @@ def test_as_many_latents_as_levels(n):
             call(None, X, [X] * n)
 
 
+def test_latents_must_be_floats():
+    """Named by their level."""
+    for call in (TWO.log_joint, TWO.log_posterior):
+        with pytest.raises(TypeError, match="^z_1 must be an array of floats, got list"):
+            call(None, X, [X.tolist(), X])
+        with pytest.raises(TypeError, match="^z_2 must be an array of floats, got dtype int64"):
+            call(None, X, [X, np.ones((3, 2), np.int64)])
+
+
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_as_many_eps_as_levels(n):
     for call in (TWO.elbo, TWO.encode):

@@ -40,7 +40,7 @@ class Flow(Layer):
     def forward(self, theta: Sequence[Tree], x: Array) -> tuple[Array, Array]:
         """z and log|det dz/dx| (batch,)."""
         self._check(theta)
-        total: Array = 0.0
+        total: Any = 0.0
         for layer, theta_l in zip(self.layers, theta):
             x, log_det = layer.forward(theta_l, x)
             total = total + log_det
@@ -49,7 +49,7 @@ class Flow(Layer):
     def inverse(self, theta: Sequence[Tree], z: Array) -> tuple[Array, Array]:
         """x and log|det dx/dz| (batch,)."""
         self._check(theta)
-        total: Array = 0.0
+        total: Any = 0.0
         for layer, theta_l in zip(reversed(self.layers), reversed(theta)):
             z, log_det = layer.inverse(theta_l, z)
             total = total + log_det
