@@ -14,7 +14,7 @@ section("§13.3", "Neural ODE")
 
 @equation("13.13", "a_aug = [a, a_θ, a_t], f_aug = [f, 0, 1] = d/dt [z, θ, t]", printed="[f, θ, t]")
 def f_aug(field, z, t, theta):
-    return concatenate([field.f(z, t, theta), 0 * theta, [1]])
+    return concatenate([field.f(z, t, theta), zeros(len(theta)), [1]])
 
 
 @as_printed("13.13")
@@ -85,7 +85,7 @@ def printed_a_theta(field, state, t, theta):
           printed="a_θ(T1) = 0; a_t is left out")
 def start(dL, field, z_T1, T1, theta):
     a = dL(z_T1)
-    return Augmented(z_T1, a, 0 * theta, -a @ field.f(z_T1, T1, theta))
+    return Augmented(z_T1, a, zeros(len(theta)), -a @ field.f(z_T1, T1, theta))
 
 
 @identity("13.17", "a_θ(T0) = a_θ(T1) - ∫_{T1}^{T0} a(t) ∂f(z(t), t, θ)/∂θ dt, a_θ(T1) = 0")
@@ -126,7 +126,7 @@ def dL_dT0(dL, field, z_T1, T0, T1, theta, n):
           printed="left out", machine="refvdm.ode.adjoint")
 def gradient_at_many_times(g, field, z, t, theta, n):
     """∂L/∂z(t_0), dL/dθ, [dL/dt_0, ..., dL/dt_K], from lists g, z, t of length K + 1."""
-    state, dL_dt = Augmented(z[-1], 0 * g[-1], 0 * theta, 0 * t[-1]), [0 * t_i for t_i in t]
+    state, dL_dt = Augmented(None, 0, zeros(len(theta)), 0), [None for _ in t]
     for i in range(len(t) - 1, 0, -1):
         dL_dt[i] = g[i] @ field.f(z[i], t[i], theta)
         state = Augmented(z[i], state.a + g[i], state.a_theta, state.a_t - dL_dt[i])
