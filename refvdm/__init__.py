@@ -14,8 +14,8 @@ from types import ModuleType as _ModuleType
 
 __version__ = "0.1.0"
 
-_MODULES = ("autodiff", "checkpoint", "datasets", "fit", "flows", "gaussian", "lecture", "mhvae", "nn",
-            "ode", "optim", "vdm")
+_MODULES = ("autodiff", "checkpoint", "datasets", "fit", "flows", "gaussian", "lecture", "mhvae",
+            "nn", "ode", "optim", "vdm")
 
 
 def __getattr__(name: str) -> _ModuleType:

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import hyp1f1
 
-from .autodiff import Tensor, defvjp
-
-Array = Any
+from .autodiff import Array, Tensor, defvjp
 
 LOG_2PI = math.log(2 * math.pi)
 

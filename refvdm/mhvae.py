@@ -22,12 +22,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import checks
-from .autodiff import Tensor, logsumexp
+from .autodiff import Array, Tensor, logsumexp
 from .autodiff.tree import Tree, float_dtype
 from .gaussian import log_normal, sum_per_example
 from .nn import MLP
-
-Array = Any
 
 
 class Conditional(Protocol):

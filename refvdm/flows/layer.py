@@ -26,9 +26,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..autodiff import Array
 from ..autodiff.tree import Tree
-
-Array = Any
 
 
 class Layer(Protocol):

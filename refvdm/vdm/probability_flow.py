@@ -97,7 +97,7 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
         x = state[:, :D].reshape(n, *shape)
         dx, pullback = vjp(lambda x: flow(x, gamma, ()), x)
         if divergence == "exact":
-            trace = np.zeros(n, x.dtype)
+            trace: Array = np.zeros(n, x.dtype)
             # the examples do not see each other: one pullback gives an element's share for them all
             for i in range(D):
                 unit = np.zeros((n, D), x.dtype)
