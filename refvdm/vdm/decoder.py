@@ -24,8 +24,8 @@ from .schedule import Schedule, scales
 
 
 class GaussianDecoder:
-    """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. ValueError unless variance is
-    positive and finite."""
+    """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. ValueError unless variance
+    is positive and finite."""
 
     def __init__(self, variance: float):
         self.variance = checks.positive("GaussianDecoder: variance", variance)

@@ -30,7 +30,8 @@ def kl_prior(schedule: Schedule, x_0: Array) -> Array:
 
 def kl_same_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> Array:
     """diffusion_kl for arguments that have been checked."""
-    # the posteriors at x_0 and x̂_0 have one variance; their means differ by a multiple of x_0 - x̂_0
+    # the posteriors at x_0 and x̂_0 have one variance; their means differ
+    # by a multiple of x_0 - x̂_0
     error = sum_per_example(np.square(x_0 - x_0_hat))
     return 0.5 * schedule.at(t, error).snr_drop * error
 
