@@ -14,9 +14,9 @@ from refvdm.vdm.network import (
     CategoricalDenoiser,
     MLPNetwork,
     RegressionDenoiser,
-    level_features,
     softmax_mean,
 )
+from refvdm.vdm.schedule import level_features
 
 LEVELS = np.linspace(-1, 1, 5)
 SCHEDULE = Schedule.linear_gamma(20, -5.0, 4.0)

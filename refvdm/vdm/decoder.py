@@ -11,6 +11,7 @@ prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits or Non
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from scipy.special import ndtr
 
 from .. import checks
 from ..autodiff import Array, Tensor, log_softmax, stop_gradient
-from ..gaussian import log_normal, sum_per_example
+from ..gaussian import LOG_2PI, sum_per_example
 from .model import Prediction
 from .schedule import Schedule, scales
 
@@ -31,7 +32,9 @@ class GaussianDecoder:
         self.variance = checks.positive("GaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
-        return sum_per_example(log_normal(x_0, prediction.x_0_hat, float(np.log(self.variance))))
+        # log N(x_0; x̂_0, variance I), the sum of log_normal over an example's D elements
+        error, D = sum_per_example(np.square(x_0 - prediction.x_0_hat)), x_0.size // len(x_0)
+        return error * (-0.5 / self.variance) - 0.5 * D * (LOG_2PI + math.log(self.variance))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps

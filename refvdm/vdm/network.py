@@ -11,11 +11,9 @@ import numpy as np
 
 from ..autodiff import Array, defvjp, linear
 from ..autodiff.tree import Tree
-from ..nn import MLP, time_features
+from ..nn import MLP
 from .decoder import level_logits
-from .schedule import Schedule, Scheduled
-
-LEVEL_FEATURES = 8
+from .schedule import LEVEL_FEATURES, Schedule, Scheduled
 
 
 class Network(Protocol):
@@ -25,13 +23,7 @@ class Network(Protocol):
         """Random parameters theta, any tree."""
 
     def __call__(self, theta: Tree, x: Array, level: Array, /) -> Array:
-        """(batch, n_out) from x (batch, D) and level (batch, 8), the level_features of gamma_t."""
-
-
-def level_features(gamma: Any, dtype: Any) -> Array:
-    """(batch, 8): sines and cosines of gamma. The slowest is nearly linear over gamma in [-10, 10],
-    the fastest has a period of 6."""
-    return time_features(gamma, LEVEL_FEATURES, 0.1, 1.0, dtype)
+        """(batch, n_out) from x (batch, D) and level (batch, 8), what Schedule.features_at gives."""
 
 
 class MLPNetwork:
@@ -152,7 +144,7 @@ class CategoricalDenoiser(Scheduled):
     def logits(self, theta: dict, x_t: Array, t: Any) -> Array:
         """(batch, D, K), not normalised."""
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
-        learned = self.network(theta["network"], x_t, level_features(gamma, x_t.dtype))
+        learned = self.network(theta["network"], x_t, self.schedule.features_at(t, x_t))
         learned = np.reshape(learned, (*np.shape(x_t), len(self.levels)))
         return learned + level_logits(x_t, gamma, self.levels) + theta["bias"]
 
@@ -180,7 +172,6 @@ class RegressionDenoiser(Scheduled):
         return self.network.init(rng, dtype)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
-        gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
-        v = self.network(theta, x_t, level_features(gamma, x_t.dtype))
+        v = self.network(theta, x_t, self.schedule.features_at(t, x_t))
         signal, width = self.schedule.scales_at(t, x_t)
         return signal * x_t - width * v

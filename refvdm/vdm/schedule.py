@@ -31,6 +31,10 @@ from scipy.special import expit
 from .. import checks
 from ..autodiff import Array, Tensor, stop_gradient
 from ..gaussian import expm1_minus
+from ..nn import time_features
+from .levels import Levels, Rounded, factor, scales, softplus
+
+LEVEL_FEATURES = 8
 
 
 class Schedule:
@@ -144,6 +148,11 @@ class Schedule:
         log_var = np.log(self._one_minus_r) - softplus(-self.gamma[1:])
         return _table([-np.inf], log_var)
 
+    @cached_property
+    def level_features(self) -> Any:
+        """What tells a network the level, (T+1, 8); nan at t = 0. See features_at."""
+        return _table(np.full((1, LEVEL_FEATURES), np.nan), level_features(self.gamma[1:]))
+
     # -- what others ask of them
 
     def at(self, t: Any, x: Array) -> Levels:
@@ -153,9 +162,7 @@ class Schedule:
     def gamma_at(self, t: Any) -> Any:
         """gamma at real t in [1, T], any shape: straight lines between the table's entries.
         ValueError outside."""
-        t = np.asarray(t)
-        if not np.all((t >= 1) & (t <= self.T)):
-            raise ValueError(f"gamma_at: t must lie in [1, {self.T}], got {_range(t)}")
+        t = self._time(t)
         if t.dtype.kind in "iu":
             return self.gamma[t]
         below = np.minimum(np.floor(t).astype(int), self.T - 1)
@@ -164,8 +171,26 @@ class Schedule:
 
     def scales_at(self, t: Any, x: Array) -> tuple[Any, Any]:
         """√ᾱ_t and √(1 - ᾱ_t) of 13.28 as factors for x; t real in [1, T], a number or (batch,)."""
+        t = self._time(t)
+        if t.dtype.kind in "iu":
+            at = self.at(t, x)
+            return at.sqrt_alpha_bar, at.sqrt_one_minus_alpha_bar
         signal, noise = scales(self.gamma_at(t))
         return factor(signal, x), factor(noise, x)
+
+    def features_at(self, t: Any, x: Array) -> Any:
+        """Sines and cosines of gamma_t in x's dtype (batch, 8), for x (batch, ...); t as there. The
+        slowest is nearly linear over gamma in [-10, 10], the fastest has a period of 6."""
+        t = np.broadcast_to(self._time(t), (len(x),))
+        if t.dtype.kind in "iu" and not isinstance(self.gamma, Tensor):
+            return self._tables(x.dtype).level_features[t]
+        return level_features(self.gamma_at(t), x.dtype)
+
+    def _time(self, t: Any) -> np.ndarray:
+        t = np.asarray(t)
+        if t.size and not (1 <= t.min() and t.max() <= self.T):
+            raise ValueError(f"t must lie in [1, {self.T}], got {_range(t)}")
+        return t
 
     @cached_property
     def prior_spread(self) -> Any:
@@ -181,7 +206,7 @@ class Schedule:
         return f"Schedule(T={self.T}, gamma_1={self.gamma[1]:.4g}, gamma_T={self.gamma[-1]:.4g})"
 
     @cached_property
-    def _rounded(self) -> dict[np.dtype, _Rounded]:
+    def _rounded(self) -> dict[np.dtype, Rounded]:
         return {}
 
     def _tables(self, dtype: np.dtype) -> Any:
@@ -189,7 +214,7 @@ class Schedule:
         if dtype == np.float64 or isinstance(self.gamma, Tensor):
             return self
         if dtype not in self._rounded:
-            self._rounded[dtype] = _Rounded(self, dtype)
+            self._rounded[dtype] = Rounded(self, dtype)
         return self._rounded[dtype]
 
     # -- the usual schedules
@@ -233,32 +258,6 @@ class Schedule:
         return cls(np.log(-np.expm1(log_alpha_bar)) - log_alpha_bar)
 
 
-class Levels:
-    """A schedule's tables at t as factors for x: `at.alpha_bar` is alpha_bar[t] in x's dtype, of
-    shape () or (batch, 1, ...), so that `at.alpha_bar * x` means what it says."""
-
-    def __init__(self, schedule: Schedule, t: Any, x: Array):
-        self._tables, self._t = schedule._tables(x.dtype), t
-        self._shape = np.shape(t) + (1,) * (x.ndim - 1) if np.ndim(t) else ()
-
-    def __getattr__(self, table: str) -> Any:
-        return getattr(self._tables, table)[self._t].reshape(self._shape)
-
-
-class _Rounded:
-    """The tables of a schedule in another dtype, each rounded from float64 when first asked for."""
-
-    def __init__(self, schedule: Schedule, dtype: np.dtype):
-        self._of, self._dtype = schedule, dtype
-
-    def __getattr__(self, table: str) -> np.ndarray:
-        if table.startswith("_"):  # copying and pickling ask for what is not there
-            raise AttributeError(table)
-        rounded = getattr(self._of, table).astype(self._dtype)
-        setattr(self, table, rounded)
-        return rounded
-
-
 class Scheduled:
     """What holds a schedule that may be learned."""
 
@@ -271,24 +270,12 @@ class Scheduled:
         return other
 
 
-def scales(gamma: Any) -> tuple[Any, Any]:
-    """√ᾱ and √(1 - ᾱ) at the level gamma."""
-    return np.sqrt(expit(-gamma)), np.sqrt(expit(gamma))
+def level_features(gamma: Any, dtype: Any = np.float64) -> Array:
+    """(..., 8) from gamma (...)."""
+    return time_features(gamma, LEVEL_FEATURES, 0.1, 1.0, dtype)
 
 
-def softplus(x: Any) -> Any:
-    """log(1 + e^x)."""
-    return np.logaddexp(0.0, x)
-
-
-def factor(c: Any, x: Array) -> Any:
-    """c of shape () or (batch,) as a factor for x (batch, ...): axes of 1 behind, and x's dtype."""
-    if type(c) is not Tensor:
-        c = np.asarray(c, x.dtype)
-    return c.reshape(c.shape + (1,) * (x.ndim - 1)) if c.ndim and x.ndim > 1 else c
-
-
-def _table(first: list[float], rest: Any) -> Any:
+def _table(first: Any, rest: Any) -> Any:
     """Constants for the first t, then the rest; read-only."""
     table = np.concatenate([np.array(first), rest])
     if isinstance(table, np.ndarray):
