@@ -1,0 +1,62 @@
+"""Every operation: its reference passes, no mistake is invisible, and each is called by its name."""
+import numpy as np
+import pytest
+
+from refvdm.conformance import OPERATIONS
+from refvdm.conformance.judge import PASS, error, judge, truth, worst
+from refvdm.conformance.operation import rounded
+
+DTYPES = [np.float64, np.float32]
+EVERY = [(name, mistake) for name, operation in OPERATIONS.items() for mistake in operation.mistakes]
+
+
+def truths(operation, dtype=np.float64):
+    return [truth(operation, case, dtype) for case in operation.fixed_cases(dtype)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_reference_passes_in_the_precision_it_is_computed_in(name, dtype):
+    operation = OPERATIONS[name]
+    known = truths(operation, dtype)
+    answers = [operation.named(operation.reference(**{k: rounded(x, dtype) for k, x in case.inputs.items()}))
+               for case in known]
+    verdict = judge(operation, known, answers)
+    assert verdict.status == PASS and verdict.failed == 0 and verdict.worst <= 0.5, verdict
+
+
+@pytest.mark.parametrize("name, mistake", EVERY, ids=lambda x: getattr(x, "name", x))
+def test_no_mistake_is_invisible(name, mistake):
+    operation = OPERATIONS[name]
+    for case in truths(operation, np.float32):
+        with np.errstate(all="ignore"):
+            wrong = operation.answer(case.inputs, (mistake,))
+        if all(np.shape(wrong[key]) == np.shape(y) for key, y in case.outputs.items()):
+            assert worst(error(wrong, case.outputs, case.tolerances)) >= 100
+
+
+@pytest.mark.parametrize("name, mistake", EVERY, ids=lambda x: getattr(x, "name", x))
+def test_each_is_called_by_its_name(name, mistake):
+    operation = OPERATIONS[name]
+    known = truths(operation)
+    with np.errstate(all="ignore"):
+        answers = [operation.answer(case.inputs, (mistake,)) for case in known]
+    if any(np.shape(y) != np.shape(case.outputs[key])
+           for case, got in zip(known, answers) for key, y in got.items()):
+        pytest.skip("a mistake of shape")
+    verdict = judge(operation, known, answers)
+    assert verdict.failed == len(known) and f"if {mistake.name}" in verdict.why, verdict.why
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_ten_tolerances_in_any_output_are_caught(name):
+    operation = OPERATIONS[name]
+    known = truths(operation)
+    rng = np.random.default_rng(1)
+    for key in operation.outputs:
+        answers = [{k: np.array(y) for k, y in case.outputs.items()} for case in known]
+        flat, at = answers[-1][key].reshape(-1), rng.integers(answers[-1][key].size)
+        flat[at] += 10 * known[-1].tolerances[key].reshape(-1)[at]
+        answers[-1][key] = flat.reshape(known[-1].outputs[key].shape)
+        verdict = judge(operation, known, answers)
+        assert verdict.failed == 1 and 5 < verdict.worst < 20
