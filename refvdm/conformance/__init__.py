@@ -2,8 +2,7 @@
 
     python -m refvdm.conformance list              the operations: arrays in, arrays out
     python -m refvdm.conformance new my.py         a template to fill in
-    python -m refvdm.conformance run my.py         what agrees, to how many digits, and what explains
-                                                   what does not
+    python -m refvdm.conformance run my.py         what agrees, and what explains what does not
 From Python: check(adapter) -> Report.
 """
 from . import operations

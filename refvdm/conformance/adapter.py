@@ -71,7 +71,7 @@ def as_numbers(name: str, y: Any) -> np.ndarray:
         y = y.numpy()
     try:
         array = np.asarray(y)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  somebody else's __array__
         raise WrongAnswer(f"{name} is no array: {error}") from None
     if array.dtype.kind not in "fiub":
         raise WrongAnswer(f"{name} must hold real numbers, got {_called(y, array)}")

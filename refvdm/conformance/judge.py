@@ -6,8 +6,8 @@ much y changes when every input changes by ε relative, measured on the referenc
     tolerance = 32 √n ε (|y| + max over 6 changes of |Δy|/ε) + ε/1000 max |y|
 
 n is the length of the longest input: rounding errors of sums add up like a random walk. Where an
-approximation is asked for (a differential equation), an operation's own accuracy times max |y| comes
-on top. An error is measured in tolerances: up to 1 agrees.
+approximation is asked for (a differential equation), an operation's own accuracy times max |y|
+comes on top. An error is measured in tolerances: up to 1 agrees.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """The operations, in the order of the report. Each file is a part of the lecture."""
-from . import diffusion
+from . import bound, diffusion
 
-__all__ = ["diffusion"]
+__all__ = ["bound", "diffusion"]
