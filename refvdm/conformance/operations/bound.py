@@ -43,7 +43,11 @@ def _kl_cases(rng: np.random.Generator) -> Iterator[Arrays]:
                "betas": levels(rng, T), "t": t, "variance": np.array(0.03 * D)}
 
 
-def _kl_t(weight: Callable, decoder: Callable = lambda x_0, hat, v: -N(hat, v).log_prob(x_0)) -> Any:
+def _gaussian(x_0: Any, x_0_hat: Any, variance: Any) -> Any:
+    return -N(x_0_hat, variance).log_prob(x_0)
+
+
+def _kl_t(weight: Callable, decoder: Callable = _gaussian) -> Callable:
     """A KL_t that weighs |x_0 - x̂_0|² in another way, and has another term at t = 1."""
     def kl_t(x_0: Any, x_0_hat: Any, betas: Any, t: Any, variance: Any) -> Any:
         a = alphas(betas)
@@ -92,7 +96,7 @@ def _weight(a: Any, t: int) -> Any:
                Mistake("the decoder's variance is read as a standard deviation",
                        inputs=lambda variance, **_: {"variance": variance**2})))
 def kl_t(x_0: Any, x_0_hat: Any, betas: Any, t: Any, variance: Any) -> Any:
-    """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)), p with q's variance; t = 1: -log p(x_0 | x_1)"""
+    """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)), p with q's variance; -log p(x_0 | x_1) at 1"""
     return _kl_t(_weight)(x_0, x_0_hat, betas, t, variance)
 
 
@@ -191,7 +195,6 @@ def _bound_cases(rng: np.random.Generator) -> Iterator[Arrays]:
 
 def _elbo_terms(x: Any, a: Any, A: Any, b: Any, variance: Any, eps: Any) -> tuple:
     """(reconstruction, prior_kl, diffusion_kl) of one example, as in lecture.vdm.elbo."""
-    T = len(a) - 1
     p = spec.p_theta(a, lambda x_t, t: A[t - 1] @ x_t + b[t - 1],
                      lambda x_1: N(A[0] @ x_1 + b[0], variance))
     total, prior = vdm.elbo(x, a, p, eps), vdm.prior_kl(x, a)
