@@ -20,8 +20,8 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m refvdm.conformance", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Is my implementation right? Compares it, operation by operation, with the\n"
                     "reference, and says which convention or mistake explains a difference.\n"
-                    "Exit status: 0 all that is implemented agrees, 1 something does not, 2 nothing\n"
-                    "could be compared.")
+                    "Exit status: 0 all that is implemented agrees, 1 something does not,\n"
+                    "2 nothing could be compared.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="the operations: inputs, outputs, conventions")
     listing.add_argument("names", nargs="*", help="only these")

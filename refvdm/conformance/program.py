@@ -2,7 +2,8 @@
 
 First it is asked what it has, then case by case; it answers each request with one line:
 
-    {"id": 0, "operation": "hello"}              -> {"id": 0, "operations": [...], "dtype": "float64"}
+    {"id": 0, "operation": "hello"}
+        -> {"id": 0, "operations": [...], "dtype": "float64"}
     {"id": 7, "operation": "q_step", "inputs": {"x_prev": ARRAY, "betas": ARRAY, "t": ARRAY}}
         -> {"id": 7, "outputs": {"mean": ARRAY, "var": ARRAY}}     or {"id": 7, "error": "why"}
 
