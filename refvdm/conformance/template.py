@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from .operation import REGISTER, Operation
 
-HEAD = '''"""My implementation behind refvdm's operations. Fill in what you have, leave out the rest.
+HEAD = '''"""My implementation behind refvdm's operations. Fill in what you have.
 
     python -m refvdm.conformance run {name}
 

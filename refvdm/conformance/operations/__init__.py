@@ -1,4 +1,4 @@
 """The operations, in the order of the report. Each file is a part of the lecture."""
-from . import bound, diffusion
+from . import bound, diffusion, gaussian
 
-__all__ = ["bound", "diffusion"]
+__all__ = ["bound", "diffusion", "gaussian"]
