@@ -1,4 +1,5 @@
 """The operations, in the order of the report. Each file is a part of the lecture."""
-from . import bound, diffusion, gaussian, schedule
+# isort: off
+from . import gaussian, schedule, diffusion, bound, training, prediction, sampler
 
-__all__ = ["bound", "diffusion", "gaussian", "schedule"]
+__all__ = ["bound", "diffusion", "gaussian", "prediction", "sampler", "schedule", "training"]

@@ -17,7 +17,7 @@ TABLES = {"alpha": TABLE, "alpha_bar": TABLE, "one_minus_alpha_bar": TABLE,
 
 
 def _cases(rng: np.random.Generator) -> Iterator[Arrays]:
-    for T, lowest, highest in ((6, 0.05, 0.4), (30, 4e-6, 0.3), (200, 1e-4, 0.05)):
+    for T, lowest, highest in ((6, 0.05, 0.4), (20, 3e-6, 0.3), (200, 1e-4, 0.05)):
         yield {"betas": np.geomspace(lowest, highest, T) * rng.uniform(0.9, 1.1, T)}
 
 
@@ -85,7 +85,7 @@ def _rounded(dtype: Any) -> Callable:
                Mistake("ᾱ begins with ᾱ_0 = 1 (entry t is of t)", instead=lambda betas: _tables(
                    betas, np.cumsum(np.concatenate([[-1e-30], np.log1p(-betas[:-1])])))),
                Mistake("1 - ᾱ is formed in float32 from a rounded ᾱ", instead=_rounded(np.float32)),
-               *map(lambda pair: _with(**{pair[0]: pair[1]}), (
+               *(_with(**{table: change}) for table, change in (
                    ("posterior_var", _beta), ("posterior_var", _clipped), ("gamma", _log_snr),
                    ("gamma", _half), ("alpha_bar", _root), ("snr_drop", _after)))))
 def schedule_tables(betas: Any) -> Any:
