@@ -1,4 +1,6 @@
 """Every operation: its reference passes, no mistake is invisible, and each is called by its name."""
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,14 @@ DTYPES = [np.float64, np.float32]
 EVERY = [(name, mistake) for name, operation in OPERATIONS.items() for mistake in operation.mistakes]
 
 
-def truths(operation, dtype=np.float64):
+@functools.cache
+def truths_of(name, dtype):
+    operation = OPERATIONS[name]
     return [truth(operation, case, dtype) for case in operation.fixed_cases(dtype)]
+
+
+def truths(operation, dtype=np.float64):
+    return truths_of(operation.name, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -49,7 +49,7 @@ def truth(operation: Operation, inputs: Arrays, dtype: Any) -> Truth:
     outputs = {name: np.asarray(y) for name, y in operation.answer(inputs).items()}
     moved = {name: np.zeros(y.shape) for name, y in outputs.items()}
     rng = np.random.default_rng(0)
-    for _ in range(CHANGES):
+    for _ in range(1 if operation.accuracy else CHANGES):  # where it hardly counts
         for name, y in operation.answer(_nearby(inputs, eps, rng)).items():
             moved[name] = np.maximum(moved[name], np.abs(np.asarray(y) - outputs[name]))
     n = max([np.size(x) for x in inputs.values()], default=1)
