@@ -7,6 +7,7 @@ import textwrap
 import warnings
 from pathlib import Path
 
+from . import vectors
 from .adapter import WrongAnswer, load
 from .operation import REGISTER
 from .program import Program
@@ -37,8 +38,16 @@ def main(argv: list[str] | None = None) -> int:
         run.add_argument(option, action="append", default=[], metavar="PATTERN",
                          help=f"{what}; like the shell's, may be repeated")
     run.add_argument("--json", action="store_true", help="the report for a machine")
+    vectors = commands.add_parser("vectors", help="write cases and answers as JSON files")
+    vectors.add_argument("directory", metavar="DIR")
+    verify = commands.add_parser("verify", help="judge answers that were computed elsewhere")
+    verify.add_argument("directory", metavar="DIR", help="what `vectors` wrote")
+    verify.add_argument("answers", metavar="answers.json")
+    verify.add_argument("--json", action="store_true", help="the report for a machine")
     arguments = parser.parse_args(argv)
-    return {"list": _list, "new": _new, "run": _run}[arguments.command](arguments)
+    commands_by_name = {"list": _list, "new": _new, "run": _run, "vectors": _vectors,
+                        "verify": _verify}
+    return commands_by_name[arguments.command](arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -90,6 +99,25 @@ def _run(arguments: argparse.Namespace) -> int:
         adapter.close()
     print(report.json(adapter=arguments.adapter or arguments.program, dtype=str(adapter.dtype))
           if arguments.json else report.table())
+    return report.status
+
+
+def _vectors(arguments: argparse.Namespace) -> int:
+    try:
+        files = vectors.write(arguments.directory)
+    except OSError as error:
+        return _complain(f"{arguments.directory}: {error.strerror}")
+    print(f"wrote {len(files)} operations to {arguments.directory}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    try:
+        adapter, truths = vectors.Answers(arguments.answers), vectors.read(arguments.directory)
+    except (WrongAnswer, ValueError, KeyError, OSError) as error:
+        return _complain(str(error))
+    report = check(adapter, truths=truths, only=tuple(truths))
+    print(report.json(answers=arguments.answers) if arguments.json else report.table())
     return report.status
 
 
