@@ -156,14 +156,43 @@ def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
-def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
-    """A dict with exactly these keys, whose leaves have these shapes."""
-    got: Any = type(theta).__name__
-    if isinstance(theta, dict):
-        got = {key: np.shape(value) for key, value in theta.items()}
-    if got != dict(shapes):
+def lengths(name: str, shape: Any, axes: int = 0) -> tuple[int, ...]:
+    """A shape of at least this many axes: a tuple or list of integers, none negative."""
+    if (not isinstance(shape, (tuple, list)) or len(shape) < axes
+            or not all(_is_integer(n) and n >= 0 for n in shape)):
+        some = f"at least {axes} " if axes else ""
+        raise ValueError(f"{name} must be a tuple of {some}integers of at least 0, got {shape!r}")
+    return tuple(map(int, shape))
+
+
+def parameters(name: str, theta: Any, shapes: Mapping[str, tuple],
+               integers: Collection[str] = ()) -> dict[str, Any]:
+    """A dict with exactly these keys, of floats (some of integers) of these shapes; not looked at
+    for nan."""
+    # every call of a network comes here: nothing but comparisons as long as all is well
+    if not isinstance(theta, dict) or theta.keys() != shapes.keys():
+        got = f"keys {[*theta]}" if isinstance(theta, dict) else what(theta)
         raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
+    for key, shape in shapes.items():
+        x, kinds = theta[key], "iu" if key in integers else "f"
+        if (not isinstance(x, (np.ndarray, np.floating, Tensor)) or x.dtype.kind not in kinds
+                or not _ordinary(x)):
+            if type(x) is float and shape == ():
+                continue
+            word, wanted = ("integers", int) if key in integers else ("floats", float)
+            raise TypeError(f"{name}[{key!r}] must be an array of {word}, got {what(x, wanted)}")
+        if x.shape != shape:
+            raise ValueError(f"{name}[{key!r}] must have shape {shape}, got {x.shape}")
     return theta
+
+
+def called(who: str, f: Callable, *args: Any) -> Any:
+    """f(*args) of a caller's f, where an error tells whose it is."""
+    try:
+        return f(*args)
+    except (TypeError, ValueError, KeyError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{who} raised {type(error).__name__}: {error}") from error
 
 
 # ---------------------------------------------------------------- how things are called
