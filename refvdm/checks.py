@@ -156,6 +156,14 @@ def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
+def listed(name: str, things: Any) -> list:
+    """A list or tuple, or the items of an array along its first axis, as a list."""
+    if not isinstance(things, (list, tuple)) and not (isinstance(things, (np.ndarray, Tensor))
+                                                      and things.ndim):
+        raise TypeError(f"{name} must be a list, got {type(things).__name__}")
+    return list(things)
+
+
 def lengths(name: str, shape: Any, axes: int = 0) -> tuple[int, ...]:
     """A shape of at least this many axes: a tuple or list of integers, none negative."""
     if (not isinstance(shape, (tuple, list)) or len(shape) < axes

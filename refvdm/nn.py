@@ -72,8 +72,8 @@ def time_features(t: Array, n: int, lowest: float, highest: float,
 
     t (batch,) real or integer, in any unit the frequencies are meant for -> (batch, n); w goes from
     `lowest` to `highest` in equal ratios. Bounded, and smooth in t at every scale between 1/highest
-    and 1/lowest. ValueError when n is not even and positive, 0 < lowest <= highest fails, or t is not
-    finite; TypeError for a t of anything but real numbers.
+    and 1/lowest. ValueError when n is not even and positive, 0 < lowest <= highest fails, or t is
+    not finite; TypeError for a t of anything but real numbers.
     """
     dtype = float_dtype("time_features", dtype)
     try:

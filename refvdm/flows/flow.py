@@ -24,9 +24,8 @@ class Flow(Layer):
     """
 
     def __init__(self, layers: Sequence[Layer]):
-        if not isinstance(layers, (list, tuple)):
-            raise TypeError(f"Flow: layers must be a list of Layers, got {type(layers).__name__}")
-        self.layers = [is_layer(f"Flow: layers[{i}]", layer) for i, layer in enumerate(layers)]
+        self.layers = [is_layer(f"Flow: layers[{i}]", layer)
+                       for i, layer in enumerate(checks.listed("Flow: layers", layers))]
         if not self.layers:
             raise ValueError("Flow: expected at least one layer, got none")
 
