@@ -241,6 +241,8 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
         array = np.array(x)
     except ValueError as error:  # ragged lists
         raise ValueError(f"{expected}: {error}") from None
+    except RuntimeError:  # torch's, for a tensor with a gradient
+        raise TypeError(f"{expected}, got {what(x, wanted)}") from None
     if array.dtype.kind not in kinds or not _ordinary(x):
         told = x if _foreign(x) or not _ordinary(x) else array
         raise TypeError(f"{expected}, got {what(told, wanted)}")

@@ -108,12 +108,14 @@ class PLU(Layer):
         x = checks.floats("PLU: x", x, ("batch", ..., self.d))
         self._check(theta)
         y = plu(x, theta["lower"], theta["upper"], theta["log_scale"], theta["sign"], theta["perm"])
-        return self._made(theta, y), per_example(np.sum(theta["log_scale"]), x)
+        return self._made("W x", y, theta), per_example(np.sum(theta["log_scale"]), x)
 
     def inverse(self, theta: Tree, y: Array) -> tuple[Array, Array]:
         """x = U⁻¹ L⁻¹ y[argsort(perm)] by triangular solves, and log|det dx/dy| (batch,)."""
         y = checks.floats("PLU: y", y, ("batch", ..., self.d))
         self._check(theta)
+        self._check_triangles(theta)
+        checks.floats("PLU: exp(-log_scale)", np.exp(-theta["log_scale"]), (self.d,))
         rows: Any = np.transpose(np.reshape(y, (-1, self.d))[:, np.argsort(theta["perm"])])
         # L is unit lower. U = D (I + D⁻¹ upper): the solve with D is a division, and D never has to
         # be written into a matrix
@@ -121,7 +123,7 @@ class PLU(Layer):
         lower, scaled = np.tril(theta["lower"], -1), np.triu(theta["upper"], 1) / diagonal
         rows = solve_triangular(lower, rows, lower=True, unit_diagonal=True)
         rows = solve_triangular(scaled, rows / diagonal, unit_diagonal=True)
-        x = self._made(theta, np.reshape(np.transpose(rows), y.shape))
+        x = self._made("the inverse", np.reshape(np.transpose(rows), y.shape), theta)
         return x, per_example(-np.sum(theta["log_scale"]), y)
 
     def _check(self, theta: Tree) -> None:
@@ -140,11 +142,11 @@ class PLU(Layer):
         checks.floats("PLU: theta['lower']", np.tril(theta["lower"], -1), (...,))
         checks.floats("PLU: theta['upper']", np.triu(theta["upper"], 1), (...,))
 
-    def _made(self, theta: Tree, y: Array) -> Array:
-        """y, unless there is nan or inf in it; then theta's if it is theta's."""
+    def _made(self, name: str, y: Array, theta: Tree) -> Array:
+        """y, if it is finite. The triangles, of which only half is read, are looked at when not."""
         if not np.isfinite(y).all():
             self._check_triangles(theta)
-        return checks.floats("PLU: what it returns", y, (...,))
+        return checks.floats(f"PLU: {name}", y, (...,))
 
 
 # ---------------------------------------------------------------- the layer as one operation
