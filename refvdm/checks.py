@@ -178,19 +178,21 @@ def parameters(name: str, theta: Any, shapes: Mapping[str, tuple],
     """A dict with exactly these keys, of floats (some of integers) of these shapes; not looked at
     for nan."""
     # every call of a network comes here: nothing but comparisons as long as all is well
-    if not isinstance(theta, dict) or theta.keys() != shapes.keys():
-        got = f"keys {[*theta]}" if isinstance(theta, dict) else what(theta)
-        raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
-    for key, shape in shapes.items():
+    there: Any = isinstance(theta, dict) and theta.keys() == shapes.keys()
+    for key, shape in shapes.items() if there else ():
         x, kinds = theta[key], "iu" if key in integers else "f"
         if (not isinstance(x, (np.ndarray, np.floating, Tensor)) or x.dtype.kind not in kinds
                 or not _ordinary(x)):
-            if type(x) is float and shape == ():
-                continue
-            word, wanted = ("integers", int) if key in integers else ("floats", float)
-            raise TypeError(f"{name}[{key!r}] must be an array of {word}, got {what(x, wanted)}")
-        if x.shape != shape:
-            raise ValueError(f"{name}[{key!r}] must have shape {shape}, got {x.shape}")
+            if type(x) is not float:
+                word, kind = ("integers", int) if key in integers else ("floats", float)
+                raise TypeError(f"{name}[{key!r}] must be an array of {word}, got {what(x, kind)}")
+            x = np.array(x)
+        there = there and x.shape == shape
+    if not there:
+        got: Any = type(theta).__name__
+        if isinstance(theta, dict):
+            got = {key: getattr(x, "shape", ()) for key, x in theta.items()}
+        raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
     return theta
 
 

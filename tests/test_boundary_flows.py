@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,7 +184,7 @@ def test_parameters(who, call, good):
             elif kind in ("nan", "inf", "-inf") and key[0] in "Wb":
                 assert re.search(r"net\(theta, x\)|encoder 2: ", said), (key, kind, said)
             else:
-                assert said and re.search(rf"theta\['{key}'\]", said), (key, kind, said)
+                assert said and re.search(rf"theta\['{key}'\]|theta must .*'{key}'", said), (key, kind, said)
 
 
 def without(theta, key):
@@ -318,7 +317,7 @@ BROKEN = {
     "list": (lambda y: y.tolist(), "got list"),
     "str": (lambda y: "a", "got str"),
     "one example less": (lambda y: y[1:], "shape .*, got "),
-    "one axis less": (lambda y: y[0], "shape .*, got "),
+    "one axis less": (lambda y: y[0], "shape .*, got |array of floats, got float64"),
 }
 
 
@@ -482,7 +481,7 @@ def test_latents_that_overflow():
 def test_what_is_wrong_inside_grad_is_told_there():
     for loss, theta, told in (
             (lambda theta: np.sum(FLOW.log_prob(theta, X)), [THETA[0], THETA[1] | {"shift": np.ones(3)}, THETA[2]],
-             r"layers\[1\] \(ActNorm\).forward raised ValueError: ActNorm: theta\['shift'\] must have shape \(4,\)"),
+             r"layers\[1\] \(ActNorm\).forward raised ValueError: ActNorm: theta must .* got {'shift': \(3,\)"),
             (lambda theta: np.sum(FLOW.log_prob(theta, X)), [THETA[0], THETA[1] | {"shift": spoil(np.ones(4), np.nan)},
                                                              THETA[2]], r"theta\['shift'\] must be finite, got nan at"),
             (lambda theta: np.sum(HVAE.elbo(theta, X, eps=EPS)), PARTS | {"q2": spoil_tree(PARTS["q2"])},

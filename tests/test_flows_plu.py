@@ -1,6 +1,5 @@
 """The PLU layer: y = W x with W = P L U, its log-determinant, inverse, gradients and start; what it refuses."""
 import math
-import re
 
 import numpy as np
 import pytest
@@ -408,15 +407,10 @@ def test_wrong_matrix():
 def test_wrong_theta(method):
     layer, theta = PLU(3), random_theta(3, np.random.default_rng(0))
     without = {k: v for k, v in theta.items() if k != "sign"}
-    for bad in (without, theta | {"W": np.eye(3)}, [theta], None):
+    for bad in (without, theta | {"W": np.eye(3)}, theta | {"lower": np.ones((3, 2))},
+                theta | {"log_scale": np.ones((3, 1))},
+                theta | {"perm": np.arange(2)}, random_theta(2, np.random.default_rng(0)), [theta], None):
         with pytest.raises(ValueError, match="PLU: theta must be a dict of shapes .*, got "):
             getattr(layer, method)(bad, np.ones((2, 3)))
-    for key, shape, bad in (("lower", (3, 3), np.ones((3, 2))), ("log_scale", (3,), np.ones((3, 1))),
-                            ("perm", (3,), np.arange(2)), ("upper", (3, 3), np.ones((2, 2)))):
-        message = re.escape(f"PLU: theta['{key}'] must have shape {shape}, got {bad.shape}")
-        with pytest.raises(ValueError, match=message):
-            getattr(layer, method)(theta | {key: bad}, np.ones((2, 3)))
-    with pytest.raises(ValueError, match=r"PLU: theta\['perm'\] must have shape \(3,\), got \(2,\)"):
-        getattr(layer, method)(random_theta(2, np.random.default_rng(0)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="PLU: theta must be a dict of shapes"):
         layer.matrix(without)
