@@ -134,7 +134,7 @@ class PLU(Layer):
         perm, sign = theta["perm"], theta["sign"]
         if not np.array_equal(np.sort(perm), np.arange(d)):
             raise ValueError(f"PLU: perm must be a permutation of 0..{d - 1}, got {perm}")
-        if not np.array_equal(np.abs(sign), np.ones(d)):
+        if not (np.abs(sign) == 1).all():
             raise ValueError(f"PLU: sign must hold 1 and -1, got {sign}")
         checks.floats("PLU: theta['log_scale']", theta["log_scale"], (d,))
 
@@ -146,7 +146,8 @@ class PLU(Layer):
         """y, if it is finite. The triangles, of which only half is read, are looked at when not."""
         if not np.isfinite(y).all():
             self._check_triangles(theta)
-        return checks.floats(f"PLU: {name}", y, (...,))
+            checks.floats(f"PLU: {name}", y, (...,))
+        return y
 
 
 # ---------------------------------------------------------------- the layer as one operation
