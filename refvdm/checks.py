@@ -156,14 +156,53 @@ def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
-def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
-    """A dict with exactly these keys, whose leaves have these shapes."""
-    got: Any = type(theta).__name__
-    if isinstance(theta, dict):
-        got = {key: np.shape(value) for key, value in theta.items()}
-    if got != dict(shapes):
+def listed(name: str, things: Any) -> list:
+    """A list or tuple, or the items of an array along its first axis, as a list."""
+    if not isinstance(things, (list, tuple)) and not (isinstance(things, (np.ndarray, Tensor))
+                                                      and things.ndim):
+        raise TypeError(f"{name} must be a list, got {type(things).__name__}")
+    return list(things)
+
+
+def lengths(name: str, shape: Any, axes: int = 0) -> tuple[int, ...]:
+    """A shape of at least this many axes: a tuple or list of integers, none negative."""
+    if (not isinstance(shape, (tuple, list)) or len(shape) < axes
+            or not all(_is_integer(n) and n >= 0 for n in shape)):
+        some = f"at least {axes} " if axes else ""
+        raise ValueError(f"{name} must be a tuple of {some}integers of at least 0, got {shape!r}")
+    return tuple(map(int, shape))
+
+
+def parameters(name: str, theta: Any, shapes: Mapping[str, tuple],
+               integers: Collection[str] = ()) -> dict[str, Any]:
+    """A dict with exactly these keys, of floats (some of integers) of these shapes; not looked at
+    for nan."""
+    # every call of a network comes here: nothing but comparisons as long as all is well
+    there: Any = isinstance(theta, dict) and theta.keys() == shapes.keys()
+    for key, shape in shapes.items() if there else ():
+        x, kinds = theta[key], "iu" if key in integers else "f"
+        if (not isinstance(x, (np.ndarray, np.floating, Tensor)) or x.dtype.kind not in kinds
+                or not _ordinary(x)):
+            if type(x) is not float:
+                word, kind = ("integers", int) if key in integers else ("floats", float)
+                raise TypeError(f"{name}[{key!r}] must be an array of {word}, got {what(x, kind)}")
+            x = np.array(x)
+        there = there and x.shape == shape
+    if not there:
+        got: Any = type(theta).__name__
+        if isinstance(theta, dict):
+            got = {key: getattr(x, "shape", ()) for key, x in theta.items()}
         raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
     return theta
+
+
+def called(who: str, f: Callable, *args: Any) -> Any:
+    """f(*args) of a caller's f, where an error tells whose it is."""
+    try:
+        return f(*args)
+    except (TypeError, ValueError, KeyError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{who} raised {type(error).__name__}: {error}") from error
 
 
 # ---------------------------------------------------------------- how things are called
@@ -204,6 +243,8 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
         array = np.array(x)
     except ValueError as error:  # ragged lists
         raise ValueError(f"{expected}: {error}") from None
+    except RuntimeError:  # torch's, for a tensor with a gradient
+        raise TypeError(f"{expected}, got {what(x, wanted)}") from None
     if array.dtype.kind not in kinds or not _ordinary(x):
         told = x if _foreign(x) or not _ordinary(x) else array
         raise TypeError(f"{expected}, got {what(told, wanted)}")
