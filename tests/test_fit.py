@@ -192,7 +192,7 @@ def test_a_nan_gradient_of_a_finite_loss_never_reaches_a_checkpoint(tmp_path):
         return noisy(theta, rng) + (0 * np.sqrt(np.sum(theta["x"] * 0)) if loss.count == 20 else 0)
 
     loss.count = 0
-    finite = r"step 20: the loss was finite but Adam: the gradient of parameter \['x'\] must be finite, got nan at .0,."
+    finite = r"step 20: the loss was finite but Adam: the gradient of parameter \['x'\] must be finite, got nan at index"
     with pytest.warns(RuntimeWarning), pytest.raises(NonFiniteLoss, match=finite):
         run(loss, checkpoint=tmp_path / "c")
     assert load_checkpoint(tmp_path / "c")["step"] == 10
