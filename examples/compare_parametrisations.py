@@ -18,20 +18,30 @@ from refvdm import experiment
 from refvdm.datasets import Ring
 from refvdm.fit import fit
 from refvdm.optim import EMA, Adam
-from refvdm.vdm import VDM, GaussianDecoder, Schedule, evaluate
-from refvdm.vdm.network import MLPNetwork, RegressionDenoiser
+from refvdm.vdm import VDM, GaussianDecoder, Schedule, convert, evaluate
+from refvdm.vdm.network import MLPNetwork, level_features
 
 NAME, RING, KINDS = "compare_parametrisations", Ring(), ("x_0", "eps", "v", "score")
 SCHEDULE = Schedule.linear_gamma(50, -5.0, 5.0)
-MODELS = {kind: VDM(RegressionDenoiser(MLPNetwork(2, 2, hidden=48, layers=2), SCHEDULE,
-                                       PARAMETRISATION=kind), SCHEDULE, GaussianDecoder(6e-3))
-          for kind in KINDS}
+NETWORK = MLPNetwork(2, 2, hidden=48, layers=2)
+
+
+def model(kind):
+    """A VDM whose network predicts `kind`; its denoiser turns that into x_0."""
+    def denoiser(theta, x_t, t):
+        gamma = np.broadcast_to(SCHEDULE.gamma_at(t), (len(x_t),))
+        predicted = NETWORK(theta, x_t, level_features(gamma, x_t.dtype))
+        return convert(predicted, x_t, t, SCHEDULE, source=kind, target="x_0")
+    return VDM(denoiser, SCHEDULE, GaussianDecoder(6e-3))
+
+
+MODELS = {kind: model(kind) for kind in KINDS}
 
 
 def trial(args):
     with experiment.Run(NAME, args, ["gaps.png"]) as folder:
         rng = np.random.default_rng(args.seed)
-        start = MODELS["v"].denoiser.init(rng, np.float64)
+        start = NETWORK.init(rng, np.float64)
 
         def loss(theta, rng):
             x_0, seed = RING.sample(128, rng), int(rng.integers(2**32))

@@ -43,7 +43,8 @@ def resume(path: Path, fresh: dict, rng: np.random.Generator) -> dict:
         field = "best_value"
         _real("it", saved["best_value"])
         field = "sums"
-        with_extras(field, (0.0, {k: v for k, v in saved["sums"].items() if k != "loss"}))
+        named = {**saved["sums"]}
+        with_extras("sums", (named.pop("loss", 0.0), named))
         field = "history"
         for row in saved["history"]:
             checks.integer("the step of a row", row["step"], 1, step)
