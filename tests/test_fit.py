@@ -192,7 +192,7 @@ def test_a_nan_gradient_of_a_finite_loss_never_reaches_a_checkpoint(tmp_path):
         return noisy(theta, rng) + (0 * np.sqrt(np.sum(theta["x"] * 0)) if loss.count == 20 else 0)
 
     loss.count = 0
-    finite = r"step 20: the loss was finite but Adam: the gradient of parameter \['x'\] must be finite, got nan at index"
+    finite = r"step 20: the loss was finite but Adam: the gradient of parameter \['x'\] must be finite, got nan"
     with pytest.warns(RuntimeWarning), pytest.raises(NonFiniteLoss, match=finite):
         run(loss, checkpoint=tmp_path / "c")
     assert load_checkpoint(tmp_path / "c")["step"] == 10
@@ -220,7 +220,7 @@ def test_checkpoints_of_other_runs_are_refused_and_never_overwritten(tmp_path):
     refused(path, "optimizer.learning_rate is 0.3 here and 0.2 there",
             optimizer=Adam(0.3, cosine_steps=40), settings=same)
     refused(path, "ema is 0.9 here and 0.8 there", ema=EMA(0.9), settings=same)
-    with pytest.raises(CheckpointError, match=r"field .theta. is not that of this run: expected shape \(4,\) float32, found \(3,\) float32"):
+    with pytest.raises(CheckpointError, match=r"field 'theta' is .*: expected shape \(4,\) float32, found \(3,\) float32"):
         fit(noisy, {"x": np.zeros(4, np.float32), "n": 7}, np.random.default_rng(5),
             steps=40, optimizer=Adam(0.2, cosine_steps=40),
             ema=EMA(0.8), validate_every=10, checkpoint=path, settings=same, progress=False)
@@ -292,7 +292,8 @@ def test_a_loss_that_never_met_theta_is_an_error_at_step_1(tmp_path, loss):
 
 @pytest.mark.parametrize("kwargs, match", [
     ({"validate": 3.0}, r"fit: validate must be callable as validate\(theta\), got float"),
-    ({"optimizer": 0.1}, "fit: optimizer must be a Adam, got float"), ({"ema": 0.9}, "fit: ema must be a EMA, got float"),
+    ({"optimizer": 0.1}, "fit: optimizer must be a Adam, got float"),
+    ({"ema": 0.9}, "fit: ema must be a EMA, got float"),
     ({"validate": lambda theta: "low"}, "the value of validate must be one real number, got str"),
     ({"validate": lambda theta: None}, "the value of validate must be one real number, got NoneType"),
     ({"validate": lambda theta: theta["x"]}, r"the value of validate must be one real number, got shape \(3,\)"),
@@ -342,7 +343,8 @@ def test_whole_files_with_wrong_content_name_the_file_and_the_field(tmp_path, fi
 
 
 @pytest.mark.parametrize("key, value", [("state", {"state": -1, "inc": 3}), ("state", {"state": 2.5, "inc": 3}),
-                                        ("state", {"state": 2**128, "inc": 3}), ("has_uint32", "no"), ("uinteger", 2**32)])
+                                        ("state", {"state": 2**128, "inc": 3}), ("has_uint32", "no"),
+                                        ("uinteger", 2**32)])
 def test_a_generators_state_that_numpy_cannot_take_leaves_the_generator_as_it_was(tmp_path, key, value):
     path, rng = tmp_path / "c.npz", np.random.default_rng(5)
     run(checkpoint=path)
