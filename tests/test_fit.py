@@ -220,7 +220,7 @@ def test_checkpoints_of_other_runs_are_refused_and_never_overwritten(tmp_path):
     refused(path, "optimizer.learning_rate is 0.3 here and 0.2 there",
             optimizer=Adam(0.3, cosine_steps=40), settings=same)
     refused(path, "ema is 0.9 here and 0.8 there", ema=EMA(0.9), settings=same)
-    with pytest.raises(CheckpointError, match=r"field 'theta' is .*: expected shape \(4,\) float32, found \(3,\) float32"):
+    with pytest.raises(CheckpointError, match=r"field 'theta' is .*: expected shape \(4,\) float32, found \(3,\)"):
         fit(noisy, {"x": np.zeros(4, np.float32), "n": 7}, np.random.default_rng(5),
             steps=40, optimizer=Adam(0.2, cosine_steps=40),
             ema=EMA(0.8), validate_every=10, checkpoint=path, settings=same, progress=False)
