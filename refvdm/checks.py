@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .autodiff import Tensor
+from .autodiff.tree import leaves
 
 Kind = TypeVar("Kind")
 BATCH = ("batch", ...)
@@ -34,11 +35,13 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
-def like(name: str, x: Any, other_name: str, other: Any) -> Any:
-    """An array or Tensor of floats of the other one's shape; not looked at for nan."""
+def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False) -> Any:
+    """An array or Tensor of floats of the other one's shape; not looked at for nan by default."""
     x = floats(name, x, (...,), finite=False)
     if x.shape != np.shape(other):
         raise ValueError(f"{name} must have {other_name}'s shape {np.shape(other)}, got {x.shape}")
+    if finite:
+        _all_finite(name, x)
     return x
 
 
@@ -74,6 +77,7 @@ def levels(name: str, x: Any, K: int) -> np.ndarray:
 
 def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
     """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
+    dtype = np.dtype(dtype).newbyteorder("=")
     if eps is not None:
         eps = floats(f"{who}: {name}", eps, tuple(shape))
         return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
@@ -82,6 +86,24 @@ def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: 
     drawn_as = dtype if dtype in (np.float32, np.float64) else np.float64
     drawn = generator(f"{who}: rng", rng).standard_normal(tuple(shape), dtype=drawn_as)
     return drawn.astype(dtype, copy=False)
+
+
+def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = False) -> Any:
+    """What a caller's function gave back: floats of this shape, finite; with log=True they are log-
+    probabilities, and -inf is one. The error tells the t, () or (batch,), it was asked at."""
+    try:
+        y = floats(f"what {by} returns", y, shape, finite=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}{_asked_at(t)}") from None
+    values = y.value if isinstance(y, Tensor) else y
+    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
+        return y
+    good = values < np.inf if log else np.isfinite(values)  # nan is below nothing
+    if not good.all():
+        at = tuple(map(int, np.argwhere(~good)[0]))
+        raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
+                         f"{values[at]} at index {at}{_asked_at(t[at[0]] if np.ndim(t) else t)}")
+    return y
 
 
 # ---------------------------------------------------------------- single values
@@ -141,6 +163,14 @@ def instance(name: str, x: Any, kind: type[Kind]) -> Kind:
     return x
 
 
+def unrecorded(name: str, tree: Any, why: str) -> Any:
+    """A tree without Tensors, for what gives no gradient: better an error than a gradient of 0."""
+    if any(isinstance(leaf, Tensor) for leaf in leaves(tree)):
+        raise TypeError(f"{name} must not be differentiated, its gradient would be lost: {why}; "
+                        "stop_gradient makes it a constant")
+    return tree
+
+
 def function(name: str, f: Any, called_as: str) -> Callable:
     """Something that can be called."""
     if not callable(f):
@@ -163,6 +193,22 @@ def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, 
         got = {key: np.shape(value) for key, value in theta.items()}
     if got != dict(shapes):
         raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
+    return theta
+
+
+def keys(name: str, theta: Any, expected: Collection[str]) -> dict[str, Any]:
+    """A dict with exactly these keys."""
+    if not isinstance(theta, dict) or theta.keys() != set(expected):
+        got = f"the keys {list(theta)}" if isinstance(theta, dict) else what(theta)
+        raise ValueError(f"{name} must be a dict with the keys {list(expected)}, got {got}")
+    return theta
+
+
+def entries(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
+    """The same, and every leaf is finite floats; a number counts as an array ()."""
+    for key, x in parameters(name, theta, shapes).items():
+        array = np.asarray(x) if isinstance(x, (float, np.generic)) else x
+        floats(f"{name}[{key!r}]", array, (...,))
     return theta
 
 
@@ -208,6 +254,13 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
         told = x if _foreign(x) or not _ordinary(x) else array
         raise TypeError(f"{expected}, got {what(told, wanted)}")
     return array
+
+
+def _asked_at(t: Any) -> str:
+    if t is None:
+        return ""
+    first, last = np.min(t), np.max(t)
+    return f", asked at t = {first}" if first == last else f", asked at t = {first}..{last}"
 
 
 def _foreign(x: Any) -> str:

@@ -45,7 +45,7 @@ def q_posterior(schedule: Schedule, x_t: Array, x_0: Array, t: Any) -> tuple[Arr
     At t = 1 it is x_0 itself, with variance 0.
     """
     x_0, at = noisy("x_0", x_0, schedule, t)
-    x_t = checks.like("x_t", x_t, "x_0", x_0)
+    x_t = checks.like("x_t", x_t, "x_0", x_0, finite=True)
     return at.posterior_x_t * x_t + at.posterior_x_0 * x_0, at.posterior_var
 
 

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Array, defvjp, linear
 from ..autodiff.tree import Tree
 from ..nn import MLP, time_features
-from .decoder import level_logits
+from .decoder import level_logits, rising
 from .schedule import Schedule, Scheduled
 
 LEVEL_FEATURES = 8
@@ -39,12 +40,16 @@ class MLPNetwork:
 
     def __init__(self, D: int, n_out: int, hidden: int = 256, layers: int = 3,
                  activation: str = "silu"):
+        D = checks.integer("MLPNetwork: D", D)
+        n_out = checks.integer("MLPNetwork: n_out", n_out)
+        hidden = checks.integer("MLPNetwork: hidden", hidden)
+        layers = checks.integer("MLPNetwork: layers", layers, 0)
         self.mlp = MLP((D + LEVEL_FEATURES, *[hidden] * layers, n_out), activation)
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """The MLP's parameters, the last layer 0: training starts from the output's own best
         guess."""
-        theta = self.mlp.init(rng, dtype)
+        theta = self.mlp.init(checks.generator("MLPNetwork: rng", rng), dtype)
         theta[list(theta)[-2]][:] = 0
         return theta
 
@@ -63,14 +68,26 @@ class AxialNetwork:
     """
 
     def __init__(self, side: int, n_out: int, channels: int = 12, layers: int = 4):
+        self.side = checks.integer("AxialNetwork: side", side)
+        self.n_out = checks.integer("AxialNetwork: n_out", n_out)
+        self.channels = checks.integer("AxialNetwork: channels", channels)
+        self.layers = checks.integer("AxialNetwork: layers", layers, -np.inf)
         if layers % 2 or layers < 2:
             raise ValueError("AxialNetwork: layers must be even and positive, to end the way up it "
                              f"began, got {layers}")
-        self.side, self.n_out, self.channels, self.layers = side, n_out, channels, layers
+        side, c, e, n_line = self.side, self.channels, LEVEL_FEATURES, self.side * self.channels
+        self._shapes: dict[str, dict] = {
+            "in": {"W": (1, c), "place": (side, side, c), "E": (e, e), "e": (e,)},
+            **{f"line{i}": {"W": (n_line + e, n_line), "b": (n_line,)}
+               for i in range(1, self.layers + 1)},
+            "out": {"W": (c, self.n_out), "b": (self.n_out,)}}
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """Random parameters, the last layer 0: training starts from the output's own best guess."""
-        normal, side, c, e = rng.standard_normal, self.side, self.channels, LEVEL_FEATURES
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"AxialNetwork: dtype must be one of floats, got {dtype!r}")
+        normal = checks.generator("AxialNetwork: rng", rng).standard_normal
+        side, c, e = self.side, self.channels, LEVEL_FEATURES
         n_line, n_in = side * c, side * c + e
         theta = {"in": {"W": normal((1, c)), "place": 0.3 * normal((side, side, c)),
                         "E": normal((e, e)) / np.sqrt(e), "e": np.zeros(e)}}
@@ -82,6 +99,7 @@ class AxialNetwork:
 
     def __call__(self, theta: dict, x: Array, level: Array) -> Array:
         n, side, c = np.shape(x)[0], self.side, self.channels
+        self._check(theta, x)
         first = theta["in"]
         level = linear(level, first["E"], first["e"], "silu")
         level = np.broadcast_to(np.expand_dims(level, 1), (n, side, LEVEL_FEATURES))
@@ -93,6 +111,12 @@ class AxialNetwork:
             h = np.swapaxes(h, 1, 2)
         out = linear(h, theta["out"]["W"], theta["out"]["b"])
         return np.reshape(out, (n, side * side * self.n_out))
+
+    def _check(self, theta: Any, x: Array) -> None:
+        checks.floats("AxialNetwork: x", x, ("batch", self.side**2), finite=False)
+        checks.keys("AxialNetwork: theta", theta, self._shapes)
+        for name, shapes in self._shapes.items():
+            checks.parameters(f"AxialNetwork: theta[{name!r}]", theta[name], shapes)
 
 
 def softmax_mean(logits: Array, values: Array) -> Any:
@@ -130,8 +154,8 @@ class CategoricalDenoiser(Scheduled):
     """
 
     def __init__(self, network: Network, schedule: Schedule, levels: Any):
-        self.network, self.schedule = network, schedule
-        self.levels = np.array(levels, np.float64)
+        self.network, self.schedule = _network_and_schedule(self, network, schedule)
+        self.levels = rising("CategoricalDenoiser: levels", levels)
 
     def init(self, rng: np.random.Generator, x_0: Any = None, dtype: Any = np.float32) -> dict:
         """theta = {"network": ..., "bias": ...}. With training data x_0 (n, D) the bias (D, K)
@@ -151,9 +175,13 @@ class CategoricalDenoiser(Scheduled):
 
     def logits(self, theta: dict, x_t: Array, t: Any) -> Array:
         """(batch, D, K), not normalised."""
+        checks.keys("CategoricalDenoiser: theta", theta, ("network", "bias"))
+        checks.floats("CategoricalDenoiser: x_t", x_t, ("batch", "D"), finite=False)
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         learned = self.network(theta["network"], x_t, level_features(gamma, x_t.dtype))
-        learned = np.reshape(learned, (*np.shape(x_t), len(self.levels)))
+        (n, D), K = x_t.shape, len(self.levels)
+        learned = checks.returned("the network", learned, (n, D * K), t)
+        learned = np.reshape(learned, (n, D, K))
         return learned + level_logits(x_t, gamma, self.levels) + theta["bias"]
 
     def expectation(self, logits: Array) -> Array:
@@ -162,6 +190,12 @@ class CategoricalDenoiser(Scheduled):
 
     def __call__(self, theta: dict, x_t: Array, t: Any) -> Array:
         return self.expectation(self.logits(theta, x_t, t))
+
+
+def _network_and_schedule(denoiser: Any, network: Any, schedule: Any) -> tuple[Any, Schedule]:
+    name = type(denoiser).__name__
+    checks.function(f"{name}: network", network, "network(theta, x, level)")
+    return network, checks.instance(f"{name}: schedule", schedule, Schedule)
 
 
 class RegressionDenoiser(Scheduled):
@@ -173,7 +207,7 @@ class RegressionDenoiser(Scheduled):
     """
 
     def __init__(self, network: Network, schedule: Schedule):
-        self.network, self.schedule = network, schedule
+        self.network, self.schedule = _network_and_schedule(self, network, schedule)
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> Tree:
         """The network's parameters."""
@@ -182,5 +216,6 @@ class RegressionDenoiser(Scheduled):
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         v = self.network(theta, x_t, level_features(gamma, x_t.dtype))
+        v = checks.returned("the network", v, x_t.shape, t)
         signal, width = self.schedule.scales_at(t, x_t)
         return signal * x_t - width * v

@@ -55,14 +55,14 @@ class Schedule:
     gamma: Any
 
     def __init__(self, gamma: Any):
-        if np.ndim(gamma) != 1 or len(gamma) < 2:
+        if isinstance(gamma, Tensor):
+            gamma = checks.floats("Schedule: gamma", gamma, ("T",))
+        else:
+            gamma = checks.reals("Schedule: gamma", gamma, ("T",))
+        if len(gamma) < 2:
             raise ValueError("Schedule: expected gamma_1..gamma_T with T >= 2, shape (T,), "
-                             f"got shape {np.shape(gamma)}")
-        if not isinstance(gamma, Tensor):
-            gamma = np.array(gamma, np.float64)
+                             f"got shape {gamma.shape}")
         numbers = stop_gradient(gamma)
-        if not np.all(np.isfinite(numbers)):
-            raise ValueError("Schedule: gamma must be finite")
         if not np.all(np.diff(numbers) > 0):
             t = int(np.argmin(np.diff(numbers) > 0)) + 1
             raise ValueError(f"Schedule: gamma must rise with t (every alpha < 1), but gamma_{t} = "
@@ -153,7 +153,8 @@ class Schedule:
     def gamma_at(self, t: Any) -> Any:
         """gamma at real t in [1, T], any shape: straight lines between the table's entries.
         ValueError outside."""
-        t = np.asarray(t)
+        if type(t) is not np.ndarray or t.dtype.kind not in "iu":
+            t = checks.reals("t", t, (...,), finite=False)
         if not np.all((t >= 1) & (t <= self.T)):
             raise ValueError(f"gamma_at: t must lie in [1, {self.T}], got {_range(t)}")
         if t.dtype.kind in "iu":
@@ -197,7 +198,7 @@ class Schedule:
     @classmethod
     def from_alphas(cls, alphas: Any) -> Schedule:
         """From α_1..α_T (T,), each in (0, 1): log ᾱ_t = Σ log α_i. ValueError otherwise."""
-        alphas = np.asarray(alphas, np.float64)
+        alphas = checks.reals("from_alphas: alphas", alphas, (...,), finite=False)
         if alphas.ndim != 1 or not np.all((alphas > 0) & (alphas < 1)):
             raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), "
                              f"got shape {alphas.shape}, {_range(alphas)}")
@@ -225,6 +226,8 @@ class Schedule:
     @classmethod
     def linear_gamma(cls, T: int, gamma_1: float, gamma_T: float) -> Schedule:
         """gamma from gamma_1 to gamma_T in equal steps: each divides the SNR by the same number."""
+        gamma_1 = checks.number("linear_gamma: gamma_1", gamma_1)
+        gamma_T = checks.number("linear_gamma: gamma_T", gamma_T)
         return cls(np.linspace(gamma_1, gamma_T, checks.integer("T", T, 2)))
 
     @classmethod

@@ -60,7 +60,8 @@ class VDM:
             _check_keys(theta, learned)
         denoiser, decoder = self.denoiser, self.decoder
         if isinstance(self.schedule, LearnedSchedule):
-            schedule = self.schedule(theta["schedule"])
+            schedule = checks.instance("VDM: what the learned schedule returns",
+                                       self.schedule(theta["schedule"]), Schedule)
             denoiser, decoder = under(schedule, denoiser), under(schedule, decoder)
         else:
             schedule = self.schedule
@@ -145,7 +146,8 @@ def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
     if isinstance(variance, np.ndarray):
         table = np.log(variance[2:])
     else:
-        table = variance(theta["variance"], schedule)
+        table = checks.returned("the learned variance", variance(theta["variance"], schedule),
+                                (schedule.T - 1,))
     return np.concatenate([np.full(2, np.nan), table])  # there is no KL at t = 1
 
 
@@ -160,7 +162,7 @@ def _check_variance(variance: Any, T: int) -> Any:
             raise ValueError(f"VDM: unknown variance {variance!r}; known are small, large, an "
                              "array (T+1,) and a LearnedVariance")
         return variance
-    variance = np.array(variance, np.float64)
+    variance = checks.reals("VDM: variance", variance, (...,), finite=False)
     if variance.shape != (T + 1,) or not np.all((variance[2:] > 0) & (variance[2:] < np.inf)):
         raise ValueError(f"VDM: variance must hold {T + 1} numbers indexed by t, positive and "
                          f"finite from t = 2 on, got shape {variance.shape}")
