@@ -89,20 +89,15 @@ def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: 
 
 
 def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = False) -> Any:
-    """What a caller's function gave back: floats of this shape, finite; with log=True they are log-
-    probabilities, and -inf is one. The error tells the t, () or (batch,), it was asked at."""
+    """What a caller's function gave back: finite floats of this shape; log-probabilities, which may
+    be -inf, with log=True. The error tells the t, () or (batch,), it was asked at."""
     try:
         y = floats(f"what {by} returns", y, shape, finite=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error}{_asked_at(t)}") from None
-    values = y.value if isinstance(y, Tensor) else y
-    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
-        return y
-    good = values < np.inf if log else np.isfinite(values)  # nan is below nothing
-    if not good.all():
-        at = tuple(map(int, np.argwhere(~good)[0]))
+    for bad, at in _first_bad(y, log):
         raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
-                         f"{values[at]} at index {at}{_asked_at(t[at[0]] if np.ndim(t) else t)}")
+                         f"{bad} at index {at}{_asked_at(t[at[0]] if np.ndim(t) else t)}")
     return y
 
 
@@ -166,8 +161,7 @@ def instance(name: str, x: Any, kind: type[Kind]) -> Kind:
 def unrecorded(name: str, tree: Any, why: str) -> Any:
     """A tree without Tensors, for what gives no gradient: better an error than a gradient of 0."""
     if any(isinstance(leaf, Tensor) for leaf in leaves(tree)):
-        raise TypeError(f"{name} must not be differentiated, its gradient would be lost: {why}; "
-                        "stop_gradient makes it a constant")
+        raise TypeError(f"{name} would lose its gradient: {why}; stop_gradient makes it a constant")
     return tree
 
 
@@ -207,8 +201,8 @@ def keys(name: str, theta: Any, expected: Collection[str]) -> dict[str, Any]:
 def entries(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
     """The same, and every leaf is finite floats; a number counts as an array ()."""
     for key, x in parameters(name, theta, shapes).items():
-        array = np.asarray(x) if isinstance(x, (float, np.generic)) else x
-        floats(f"{name}[{key!r}]", array, (...,))
+        x = np.asarray(x) if isinstance(x, (float, np.generic)) else x
+        floats(f"{name}[{key!r}]", x, (...,))
     return theta
 
 
@@ -248,7 +242,7 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
         raise TypeError(f"{expected}, got a Tensor, which would lose its gradient")
     try:
         array = np.array(x)
-    except ValueError as error:  # ragged lists
+    except (ValueError, RuntimeError) as error:  # ragged lists; a torch.Tensor with a gradient
         raise ValueError(f"{expected}: {error}") from None
     if array.dtype.kind not in kinds or not _ordinary(x):
         told = x if _foreign(x) or not _ordinary(x) else array
@@ -293,8 +287,14 @@ def _fits(got: tuple, shape: Sequence) -> bool:
 
 
 def _all_finite(name: str, x: Any) -> None:
+    for bad, at in _first_bad(x):
+        raise ValueError(f"{name} must be finite, got {bad} at index {at}")
+
+
+def _first_bad(x: Any, log: bool = False) -> list[tuple]:
+    """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
     values = x.value if isinstance(x, Tensor) else x
-    finite = np.isfinite(values)
-    if not finite.all():
-        at = tuple(map(int, np.argwhere(~finite)[0]))
-        raise ValueError(f"{name} must be finite, got {values[at]} at index {at}")
+    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
+        return []
+    bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
+    return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]

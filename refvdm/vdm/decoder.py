@@ -99,6 +99,8 @@ class ExactDecoder:
     """
 
     def __init__(self, denoiser: Any):
+        checks.function("ExactDecoder: denoiser.log_posterior",
+                        getattr(denoiser, "log_posterior", None), "log_posterior(x_0, x_t, t)")
         self.denoiser = denoiser
 
     def with_schedule(self, schedule: Schedule) -> ExactDecoder:
@@ -143,6 +145,8 @@ def choose(probabilities: Any, eps: Any) -> tuple[np.ndarray, np.ndarray]:
 
     Also returned is what is left of u, (u - P(< k))/P(k): uniform again, and independent of k.
     """
+    checks.unrecorded("the probabilities and eps of a discrete draw", (probabilities, eps),
+                      "it has no derivative")
     cumulated = np.cumsum(probabilities, axis=-1, dtype=np.float64)
     u = np.maximum(ndtr(eps.astype(np.float64)), np.finfo(float).tiny) * cumulated[..., -1]
     k = np.sum(cumulated < u[..., None], axis=-1)

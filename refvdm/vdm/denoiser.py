@@ -64,8 +64,8 @@ class MixtureDenoiser(_Exact):
     def __init__(self, weights: Any, means: Any, covs: Any, schedule: Schedule):
         name = type(self).__name__
         weights = checks.reals(f"{name}: weights", weights, (...,), finite=False)
-        means = checks.reals(f"{name}: means", means, (...,), finite=False)
-        covs = checks.reals(f"{name}: covs", covs, (...,), finite=False)
+        means = checks.reals(f"{name}: means", means, (...,))
+        covs = checks.reals(f"{name}: covs", covs, (...,))
         if (means.ndim != 2 or not means.size or weights.shape != means.shape[:1]
                 or covs.shape != (*means.shape, means.shape[1])):
             raise ValueError(f"{name}: expected weights (K,), means (K, D), covs (K, D, D), "
@@ -73,8 +73,8 @@ class MixtureDenoiser(_Exact):
         if not np.all(weights > 0) or not np.all(np.isfinite(weights)):
             raise ValueError(f"{name}: weights must be positive and finite, got {weights}")
         symmetric = np.allclose(covs, np.swapaxes(covs, 1, 2), rtol=1e-10)
-        if not np.all(np.isfinite(means)) or not symmetric:
-            raise ValueError(f"{name}: means must be finite and covariances symmetric")
+        if not symmetric:
+            raise ValueError(f"{name}: covariances (covs) must be symmetric")
         eigenvalues, self.vectors = np.linalg.eigh(covs)
         rounding = 1e-10 * np.max(np.abs(eigenvalues), axis=1, keepdims=True)
         if not np.all(eigenvalues >= -rounding):
@@ -161,8 +161,8 @@ class GaussianDenoiser(MixtureDenoiser):
     """For x_0 ~ N(mean, cov), mean (D,), cov (D, D): the mixture of one component."""
 
     def __init__(self, mean: Any, cov: Any, schedule: Schedule):
-        mean = checks.reals("GaussianDenoiser: mean", mean, (...,), finite=False)
-        cov = checks.reals("GaussianDenoiser: cov", cov, (...,), finite=False)
+        mean = checks.reals("GaussianDenoiser: mean", mean, (...,))
+        cov = checks.reals("GaussianDenoiser: cov", cov, (...,))
         if mean.ndim != 1 or cov.shape != mean.shape * 2:
             raise ValueError("GaussianDenoiser: expected mean (D,) and cov (D, D), "
                              f"got {mean.shape} and {cov.shape}")
@@ -185,8 +185,8 @@ class PointsDenoiser(_Exact):
             raise ValueError("PointsDenoiser: expected finite points of shape (N, D), "
                              f"got shape {points.shape}")
         n = len(points)
-        weights = checks.reals("PointsDenoiser: weights", np.ones(n) if weights is None else weights,
-                               (...,), finite=False)
+        weights = np.ones(n) if weights is None else weights
+        weights = checks.reals("PointsDenoiser: weights", weights, (...,), finite=False)
         if weights.shape != (n,) or not np.all((weights > 0) & (weights < np.inf)):
             raise ValueError(f"PointsDenoiser: weights must be {n} positive numbers, "
                              f"got {weights!r}")

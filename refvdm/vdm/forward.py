@@ -64,6 +64,6 @@ def diffuse(at: Levels, x_0: Array, eps: Array) -> Array:
 
 def noisy(name: str, x: Any, schedule: Schedule, t: Any, first: int = 1) -> tuple[Array, Levels]:
     """Examples x (batch, ...) and the tables at t, both checked: t in first..T."""
-    x = checks.floats(name, x)
+    x, schedule = checks.floats(name, x), checks.instance("schedule", schedule, Schedule)
     t = checks.integers("t", t, len(x), first, schedule.T)
-    return x, checks.instance("schedule", schedule, Schedule).at(t, x)
+    return x, schedule.at(t, x)

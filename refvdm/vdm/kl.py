@@ -50,7 +50,7 @@ def kl_any_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any, log_
 def prior_kl(schedule: Schedule, x_0: Array) -> Array:
     """KL(q(x_T | x_0) ‖ N(0, I)) = ½ (ᾱ_T |x_0|² - D ᾱ_T - D log(1 - ᾱ_T)) (batch,), nats; x_0
     (batch, ...) of D numbers each. It is what is missing from restriction 3 of 13.4.2."""
-    return kl_prior(schedule, examples("x_0", x_0))
+    return kl_prior(checks.instance("schedule", schedule, Schedule), examples("x_0", x_0))
 
 
 def diffusion_kl(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> Array:
@@ -74,7 +74,8 @@ def diffusion_kl_general(schedule: Schedule, x_t: Array, x_0: Array, x_0_hat: Ar
         checks.like(name, x, "x_0", x_0, finite=True)
     check = checks.floats if isinstance(log_var_p, Tensor) else checks.reals
     log_var_p = check("log_var_p", log_var_p, (...,))
-    if np.broadcast(np.empty(log_var_p.shape), np.empty(x_0.shape)).shape != x_0.shape:
+    missing = x_0.ndim - log_var_p.ndim
+    if missing < 0 or any(n not in (1, m) for n, m in zip(log_var_p.shape, x_0.shape[missing:])):
         raise ValueError(f"log_var_p must broadcast to x_t's shape {x_0.shape}, "
                          f"got {log_var_p.shape}")
     return kl_any_variance(schedule, x_0, x_0_hat, t, log_var_p)

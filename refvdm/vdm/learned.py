@@ -55,7 +55,7 @@ class LearnedSchedule:
             parameters = {"gamma_1": np.array(self.gamma_1), "log_range": log_range}
         if self.form == "table":
             return parameters | {"increments": np.zeros(self.T - 1)}
-        n = self.hidden
+        n, rng = self.hidden, checks.generator("LearnedSchedule: rng", rng)
         return parameters | {"w1": np.array(1.0), "b1": np.array(0.0), "w2": rng.standard_normal(n),
                              "b2": rng.standard_normal(n),
                              "w3": rng.standard_normal(n) - 3.0 - np.log(n)}
@@ -124,7 +124,7 @@ def optimal_variance(schedule: Schedule, posterior_variance: Any) -> np.ndarray:
                      finite=False)
     schedule = checks.instance("optimal_variance: schedule", schedule, Schedule)
     if V.shape != (schedule.T + 1,) or not np.all((V[2:] >= 0) & (V[2:] < np.inf)):
-        raise ValueError(f"optimal_variance: expected {schedule.T + 1} numbers >= 0, indexed by t, "
-                         f"got shape {V.shape}")
+        raise ValueError("optimal_variance: posterior_variance: expected "
+                         f"{schedule.T + 1} numbers >= 0, indexed by t, got shape {V.shape}")
     best = schedule.posterior_var[2:] + schedule.posterior_x_0[2:] ** 2 * V[2:]
     return np.concatenate([np.zeros(2), best])

@@ -70,7 +70,7 @@ def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
 
 def model_of(who: str, vdm: Any, theta: Tree) -> Model:
     """vdm.at(theta); TypeError unless it is a VDM."""
-    if not hasattr(vdm, "at"):
+    if not hasattr(vdm, "at") or isinstance(vdm, type):
         raise TypeError(f"{who}: vdm must be a VDM, got {type(vdm).__name__}")
     return vdm.at(theta)
 

@@ -19,6 +19,17 @@ from .schedule import Schedule, Scheduled
 LEVEL_FEATURES = 8
 
 
+def float_dtype(name: str, dtype: Any) -> np.dtype:
+    """A dtype of floats, in the machine's byte order."""
+    try:
+        made = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    if made.kind != "f":
+        raise TypeError(f"{name} must be one of floats, got {made}")
+    return made.newbyteorder("=")
+
+
 class Network(Protocol):
     """What the denoisers below learn with: any object with these two methods."""
 
@@ -49,6 +60,7 @@ class MLPNetwork:
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """The MLP's parameters, the last layer 0: training starts from the output's own best
         guess."""
+        dtype = float_dtype("MLPNetwork: dtype", dtype)
         theta = self.mlp.init(checks.generator("MLPNetwork: rng", rng), dtype)
         theta[list(theta)[-2]][:] = 0
         return theta
@@ -84,8 +96,7 @@ class AxialNetwork:
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """Random parameters, the last layer 0: training starts from the output's own best guess."""
-        if np.dtype(dtype).kind != "f":
-            raise TypeError(f"AxialNetwork: dtype must be one of floats, got {dtype!r}")
+        dtype = float_dtype("AxialNetwork: dtype", dtype)
         normal = checks.generator("AxialNetwork: rng", rng).standard_normal
         side, c, e = self.side, self.channels, LEVEL_FEATURES
         n_line, n_in = side * c, side * c + e
@@ -98,8 +109,8 @@ class AxialNetwork:
                 for name, part in theta.items()}
 
     def __call__(self, theta: dict, x: Array, level: Array) -> Array:
-        n, side, c = np.shape(x)[0], self.side, self.channels
-        self._check(theta, x)
+        self._check(theta, x, level)
+        n, side, c = len(x), self.side, self.channels
         first = theta["in"]
         level = linear(level, first["E"], first["e"], "silu")
         level = np.broadcast_to(np.expand_dims(level, 1), (n, side, LEVEL_FEATURES))
@@ -112,8 +123,9 @@ class AxialNetwork:
         out = linear(h, theta["out"]["W"], theta["out"]["b"])
         return np.reshape(out, (n, side * side * self.n_out))
 
-    def _check(self, theta: Any, x: Array) -> None:
-        checks.floats("AxialNetwork: x", x, ("batch", self.side**2), finite=False)
+    def _check(self, theta: Any, x: Any, level: Any) -> None:
+        checks.floats("AxialNetwork: x", x, ("batch", self.side**2))
+        checks.floats("AxialNetwork: level", level, (len(x), LEVEL_FEATURES))
         checks.keys("AxialNetwork: theta", theta, self._shapes)
         for name, shapes in self._shapes.items():
             checks.parameters(f"AxialNetwork: theta[{name!r}]", theta[name], shapes)
@@ -167,16 +179,20 @@ class CategoricalDenoiser(Scheduled):
         theta, K = {"network": self.network.init(rng, dtype)}, len(self.levels)
         if x_0 is None:
             return theta | {"bias": np.zeros(K, dtype)}
+        x_0 = checks.floats("CategoricalDenoiser: x_0", x_0, ("n", "D"))
         levels = self.levels.astype(x_0.dtype)
         counts = np.stack([np.sum(x_0 == v, axis=0) for v in levels], axis=1)
+        if counts.sum() != x_0.size:
+            raise ValueError("CategoricalDenoiser: x_0 must hold levels only, got "
+                             f"{x_0.size - counts.sum()} other numbers")
         overall = (np.sum(counts, axis=0) + 1) / (x_0.size + K)
         bias = np.log((counts + K * overall) / (len(x_0) + K))
         return theta | {"bias": bias.astype(dtype)}
 
     def logits(self, theta: dict, x_t: Array, t: Any) -> Array:
         """(batch, D, K), not normalised."""
-        checks.keys("CategoricalDenoiser: theta", theta, ("network", "bias"))
-        checks.floats("CategoricalDenoiser: x_t", x_t, ("batch", "D"), finite=False)
+        x_t = _asked(self, x_t, t)
+        self._check_bias(checks.keys("CategoricalDenoiser: theta", theta, ("network", "bias")), x_t)
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         learned = self.network(theta["network"], x_t, level_features(gamma, x_t.dtype))
         (n, D), K = x_t.shape, len(self.levels)
@@ -184,12 +200,28 @@ class CategoricalDenoiser(Scheduled):
         learned = np.reshape(learned, (n, D, K))
         return learned + level_logits(x_t, gamma, self.levels) + theta["bias"]
 
+    def _check_bias(self, theta: dict, x_t: Array) -> None:
+        K, bias = len(self.levels), checks.floats("CategoricalDenoiser: theta['bias']",
+                                                  theta["bias"], (...,))
+        if bias.shape not in ((K,), (x_t.shape[1], K)):
+            raise ValueError(f"CategoricalDenoiser: theta['bias'] must have shape ({K},) or "
+                             f"{(x_t.shape[1], K)}, got {bias.shape}")
+
     def expectation(self, logits: Array) -> Array:
         """x̂_0 = Σ_k v_k p_k, (batch, D)."""
         return softmax_mean(logits, self.levels.astype(logits.dtype))
 
     def __call__(self, theta: dict, x_t: Array, t: Any) -> Array:
         return self.expectation(self.logits(theta, x_t, t))
+
+
+def _asked(denoiser: Any, x_t: Any, t: Any) -> Array:
+    """x_t (batch, D), checked, and t beside it."""
+    x_t = checks.floats(f"{type(denoiser).__name__}: x_t", x_t, ("batch", "D"))
+    if np.shape(t) not in ((), (len(x_t),)):
+        raise ValueError(f"{type(denoiser).__name__}: t must be one number or have shape "
+                         f"({len(x_t)},), got {np.shape(t)}")
+    return x_t
 
 
 def _network_and_schedule(denoiser: Any, network: Any, schedule: Any) -> tuple[Any, Schedule]:
@@ -214,6 +246,7 @@ class RegressionDenoiser(Scheduled):
         return self.network.init(rng, dtype)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        x_t = _asked(self, x_t, t)
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         v = self.network(theta, x_t, level_features(gamma, x_t.dtype))
         v = checks.returned("the network", v, x_t.shape, t)

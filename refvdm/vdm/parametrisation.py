@@ -94,6 +94,7 @@ def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
                    parametrisation: str = "eps") -> Array:
     """KL_t = w_t |truth - prediction|² per example (batch,), nats, with the w_t of loss_weight; for
     "simple" it is |eps - ε̂|², and no bound."""
+    truth = checks.floats("weighted_error: truth", truth)
     weight = loss_weight(schedule, t, truth, parametrisation)
     prediction = checks.like("weighted_error: prediction", prediction, "truth", truth, finite=True)
     error = sum_per_example(np.square(truth - prediction))
@@ -110,7 +111,8 @@ class ConvertedDenoiser(Scheduled):
 
     def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str):
         checks.one_of("ConvertedDenoiser: parametrisation", parametrisation, PARAMETRISATIONS)
-        self.network = checks.function("ConvertedDenoiser: network", network, "network(theta, x_t, t)")
+        self.network = checks.function("ConvertedDenoiser: network", network,
+                                       "network(theta, x_t, t)")
         self.schedule = checks.instance("ConvertedDenoiser: schedule", schedule, Schedule)
         self.parametrisation = parametrisation
 
@@ -118,5 +120,6 @@ class ConvertedDenoiser(Scheduled):
         return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
-        value = checks.returned("the network", self.network(theta, x_t, t), np.shape(x_t), t)
+        x_t = checks.floats("ConvertedDenoiser: x_t", x_t)
+        value = checks.returned("the network", self.network(theta, x_t, t), x_t.shape, t)
         return convert(value, x_t, t, self.schedule, source=self.parametrisation, target="x_0")

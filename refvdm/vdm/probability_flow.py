@@ -32,7 +32,6 @@ from .sample import start_of_chain
 from .schedule import scales
 from .vdm import VDM
 
-
 NO_GRADIENT = "nothing goes back through the solver here; train on VDM.elbo_estimate"
 
 
@@ -94,6 +93,8 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
             rng = checks.generator("flow_log_prob: rng", rng)
             probes = rng.choice([-1.0, 1.0], x.shape).astype(x.dtype)
         probes = checks.noise("flow_log_prob", x.shape, x.dtype, None, probes, "probes")
+    if base is not None:
+        checks.function("flow_log_prob: base", base, "base(x_T)")
     model, gammas = _frozen("flow_log_prob", vdm, theta)
     n, D, shape = len(x), x[0].size, x.shape[1:]
     flow = velocity(model)

@@ -60,7 +60,7 @@ class Schedule:
         else:
             gamma = checks.reals("Schedule: gamma", gamma, ("T",))
         if len(gamma) < 2:
-            raise ValueError("Schedule: expected gamma_1..gamma_T with T >= 2, shape (T,), "
+            raise ValueError("Schedule: gamma must be gamma_1..gamma_T with T >= 2, shape (T,), "
                              f"got shape {gamma.shape}")
         numbers = stop_gradient(gamma)
         if not np.all(np.diff(numbers) > 0):
@@ -199,8 +199,8 @@ class Schedule:
     def from_alphas(cls, alphas: Any) -> Schedule:
         """From α_1..α_T (T,), each in (0, 1): log ᾱ_t = Σ log α_i. ValueError otherwise."""
         alphas = checks.reals("from_alphas: alphas", alphas, (...,), finite=False)
-        if alphas.ndim != 1 or not np.all((alphas > 0) & (alphas < 1)):
-            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), "
+        if alphas.ndim != 1 or len(alphas) < 2 or not np.all((alphas > 0) & (alphas < 1)):
+            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), T >= 2, "
                              f"got shape {alphas.shape}, {_range(alphas)}")
         return cls._from_log_alphas(np.log(alphas))
 
