@@ -83,7 +83,7 @@ class AxialNetwork:
         self.side = checks.integer("AxialNetwork: side", side)
         self.n_out = checks.integer("AxialNetwork: n_out", n_out)
         self.channels = checks.integer("AxialNetwork: channels", channels)
-        self.layers = checks.integer("AxialNetwork: layers", layers, -np.inf)
+        self.layers = checks.integer("AxialNetwork: layers", layers, 0)
         if layers % 2 or layers < 2:
             raise ValueError("AxialNetwork: layers must be even and positive, to end the way up it "
                              f"began, got {layers}")

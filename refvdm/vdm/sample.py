@@ -95,6 +95,6 @@ def start_of_chain(shape: tuple, rng: np.random.Generator | None, x_T: Any,
     return checks.noise("sample", shape, dtype, rng, x_T, "x_T")
 
 
-def _noise(who: str, i: int, eps: Any, x: np.ndarray, rng: np.random.Generator | None) -> Array:
+def _noise(who: str, i: int, eps: Any, x: Array, rng: np.random.Generator | None) -> Array:
     """eps[i], or drawn when there is no eps."""
     return checks.noise(who, x.shape, x.dtype, rng, None) if eps is None else eps[i]
