@@ -81,7 +81,7 @@ class Foreign:
     """As torch's and jax's arrays look from outside: a shape, a dtype, and a way to NumPy."""
 
     def __init__(self, x):
-        self.x, self.shape, self.dtype, self.ndim = x, x.shape, x.dtype, x.ndim
+        self.x, self.shape, self.dtype, self.ndim = x, x.shape, "torch.float64", x.ndim
 
     def __array__(self, dtype=None, copy=None):
         return self.x

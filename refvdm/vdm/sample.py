@@ -91,7 +91,9 @@ def start_of_chain(shape: tuple, rng: np.random.Generator | None, x_T: Any,
                    theta: Tree) -> np.ndarray:
     """x_T of the given shape, as given or drawn; its dtype as ancestral_path says."""
     shape = checks.sizes("sample: shape", shape)
-    dtype = getattr(x_T, "dtype", None) or float_dtype(theta)
+    if x_T is not None:
+        x_T = checks.floats("sample: x_T", x_T, shape)
+    dtype = float_dtype(theta) if x_T is None else x_T.dtype
     return checks.noise("sample", shape, dtype, rng, x_T, "x_T")
 
 
