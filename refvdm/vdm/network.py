@@ -191,7 +191,7 @@ class CategoricalDenoiser(Scheduled):
 
     def logits(self, theta: dict, x_t: Array, t: Any) -> Array:
         """(batch, D, K), not normalised."""
-        x_t = _asked(self, x_t, t)
+        x_t = _asked(self, x_t, t, ("batch", "D"))
         self._check_bias(checks.keys("CategoricalDenoiser: theta", theta, ("network", "bias")), x_t)
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         learned = self.network(theta["network"], x_t, level_features(gamma, x_t.dtype))
@@ -215,9 +215,9 @@ class CategoricalDenoiser(Scheduled):
         return self.expectation(self.logits(theta, x_t, t))
 
 
-def _asked(denoiser: Any, x_t: Any, t: Any) -> Array:
-    """x_t (batch, D), checked, and t beside it."""
-    x_t = checks.floats(f"{type(denoiser).__name__}: x_t", x_t, ("batch", "D"))
+def _asked(denoiser: Any, x_t: Any, t: Any, shape: tuple = checks.BATCH) -> Array:
+    """x_t, checked, and t beside it."""
+    x_t = checks.floats(f"{type(denoiser).__name__}: x_t", x_t, shape)
     if np.shape(t) not in ((), (len(x_t),)):
         raise ValueError(f"{type(denoiser).__name__}: t must be one number or have shape "
                          f"({len(x_t)},), got {np.shape(t)}")
