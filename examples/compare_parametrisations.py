@@ -19,7 +19,7 @@ from refvdm.datasets import Ring
 from refvdm.fit import fit
 from refvdm.optim import EMA, Adam
 from refvdm.vdm import VDM, GaussianDecoder, Schedule, convert, evaluate
-from refvdm.vdm.network import MLPNetwork, level_features
+from refvdm.vdm.network import MLPNetwork
 
 NAME, RING, KINDS = "compare_parametrisations", Ring(), ("x_0", "eps", "v", "score")
 SCHEDULE = Schedule.linear_gamma(50, -5.0, 5.0)
@@ -29,8 +29,7 @@ NETWORK = MLPNetwork(2, 2, hidden=48, layers=2)
 def model(kind):
     """A VDM whose network predicts `kind`; its denoiser turns that into x_0."""
     def denoiser(theta, x_t, t):
-        gamma = np.broadcast_to(SCHEDULE.gamma_at(t), (len(x_t),))
-        predicted = NETWORK(theta, x_t, level_features(gamma, x_t.dtype))
+        predicted = NETWORK(theta, x_t, SCHEDULE.features_at(t, x_t))
         return convert(predicted, x_t, t, SCHEDULE, source=kind, target="x_0")
     return VDM(denoiser, SCHEDULE, GaussianDecoder(6e-3))
 

@@ -114,7 +114,7 @@ class Run:
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Run:  # noqa: PYI034  Self is of Python 3.11
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is not a folder")
         self.out.mkdir(parents=True, exist_ok=True)
