@@ -17,6 +17,7 @@ import sys
 import common
 import numpy as np
 
+from refvdm import experiment
 from refvdm.datasets import Ring
 from refvdm.fit import fit
 from refvdm.optim import EMA, Adam
@@ -124,7 +125,7 @@ def draw(plt, three, found, args):
         right.plot(np.arange(2, T + 1), kl[2:], ".-", label=name)
     right.set(yscale="log", xlabel="t", ylabel="KL_t, nats", title="the terms of 13.24")
     right.legend()
-    common.save_picture(plt, figure, args.out / "elbo_forms.png")
+    experiment.save_picture(plt, figure, args.out / "elbo_forms.png")
 
 
 def forms_panel(axes, variance):
@@ -142,19 +143,20 @@ def forms_panel(axes, variance):
 # ---------------------------------------------------------------- the command
 
 
-def experiment(args):
-    three = models(args, common.prepare(args, PICTURES))
+def trial(args):
+    with experiment.Run(NAME, args, PICTURES) as folder:
+        three = models(args, folder.checkpoint)
 
-    def results():
-        measured = {name: variances(vdm, theta, [args.seed, 1])
-                    for name, (vdm, theta) in three.items()}
-        counts, gaps = many_steps()
-        return {"variance": {name: variance for name, (variance, _) in measured.items()},
-                "mean": {name: mean for name, (_, mean) in measured.items()},
-                "T": counts, "gap_nats": gaps, "seed": args.seed, "steps": args.steps}
+        def results():
+            measured = {name: variances(vdm, theta, [args.seed, 1])
+                        for name, (vdm, theta) in three.items()}
+            counts, gaps = many_steps()
+            return {"variance": {name: variance for name, (variance, _) in measured.items()},
+                    "mean": {name: mean for name, (_, mean) in measured.items()},
+                    "T": counts, "gap_nats": gaps, "steps": args.steps}
 
-    common.finish(args.out, PICTURES, results,
-                  lambda plt, found: draw(plt, three, found, args), closing)
+        folder.finish(results,
+                      lambda plt, found: draw(plt, three, found, args), closing)
 
 
 def closing(found):
@@ -171,7 +173,7 @@ def closing(found):
 
 
 def main(argv=None):
-    return common.guarded(NAME, experiment, common.arguments(NAME, __doc__, 2000).parse_args(argv))
+    return experiment.call(NAME, trial, experiment.arguments(NAME, __doc__, 2000), argv)
 
 
 if __name__ == "__main__":

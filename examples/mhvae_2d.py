@@ -14,6 +14,7 @@ import sys
 import common
 import numpy as np
 
+from refvdm import experiment
 from refvdm.datasets import Ring
 from refvdm.fit import fit
 from refvdm.mhvae import GaussianConditional, MarkovianHVAE
@@ -50,7 +51,7 @@ def measure(hvae, theta, seed):
     """How far the importance-weighted bounds lie below log p(x), nats; K = 1 is the ELBO."""
     x = RING.sample(2000, np.random.default_rng([seed, 3]))
     truth, rng = RING.log_prob(x), np.random.default_rng([seed, 4])
-    gaps = {f"K={k}": common.mean_and_error(truth - hvae.importance_bound(theta, x, k, rng))
+    gaps = {f"K={k}": experiment.mean_and_error(truth - hvae.importance_bound(theta, x, k, rng))
             for k in (1, 10, 50)}
     return {"gap_nats": {k: mean for k, (mean, _) in gaps.items()},
             "gap_standard_error": {k: error for k, (_, error) in gaps.items()},
@@ -65,7 +66,7 @@ def draw(plt, hvae, theta, args):
     for t, (axes, z) in enumerate(zip(all_axes, [x, *hvae.encode(theta, x, rng)])):
         title = f"z_{t} from q" if t else "data x"
         scatter(axes, z, x, title + (", prior N(0, I)" if t == LEVELS else ""))
-    common.save_picture(plt, figure, args.out / "latents.png")
+    experiment.save_picture(plt, figure, args.out / "latents.png")
 
     path = list(hvae.ancestral_path(theta, (4000, 2), rng))
     figure, all_axes = plt.subplots(1, LEVELS + 2, figsize=(4 * (LEVELS + 2), 4))
@@ -75,7 +76,7 @@ def draw(plt, hvae, theta, args):
     data_axes.plot(*x.T, ".", ms=2, color="0.4")
     data_axes.set(title="data", aspect="equal",
                   xlim=model_axes.get_xlim(), ylim=model_axes.get_ylim())
-    common.save_picture(plt, figure, args.out / "path.png")
+    experiment.save_picture(plt, figure, args.out / "path.png")
 
 
 def scatter(axes, z, x, title):
@@ -83,22 +84,22 @@ def scatter(axes, z, x, title):
     axes.set(title=title, aspect="equal")
 
 
-def experiment(args):
-    hvae, checkpoint = model(), common.prepare(args, PICTURES)
-    run = train(hvae, args, checkpoint)
+def trial(args):
+    with experiment.Run(NAME, args, PICTURES) as folder:
+        hvae = model()
+        run = train(hvae, args, folder.checkpoint)
 
-    def closing(found):
-        gaps = ", ".join(f"{gap:.3f} with {name}" for name, gap in found["gap_nats"].items())
-        return (f"the bound lies below the true log-likelihood by {gaps} "
-                f"(nats; K = 1 is the ELBO)")
+        def closing(found):
+            gaps = ", ".join(f"{gap:.3f} with {name}" for name, gap in found["gap_nats"].items())
+            return (f"the bound lies below the true log-likelihood by {gaps} "
+                    f"(nats; K = 1 is the ELBO)")
 
-    common.finish(args.out, PICTURES,
-                  lambda: measure(hvae, run.best, args.seed) | common.about(run, args),
-                  lambda plt, found: draw(plt, hvae, run.best, args), closing)
+        folder.finish(lambda: measure(hvae, run.best, args.seed) | experiment.about(run),
+                      lambda plt, found: draw(plt, hvae, run.best, args), closing)
 
 
 def main(argv=None):
-    return common.guarded(NAME, experiment, common.arguments(NAME, __doc__, 2500).parse_args(argv))
+    return experiment.call(NAME, trial, experiment.arguments(NAME, __doc__, 2500), argv)
 
 
 if __name__ == "__main__":

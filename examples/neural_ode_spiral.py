@@ -19,6 +19,7 @@ import warnings
 import common
 import numpy as np
 
+from refvdm import experiment
 from refvdm.autodiff import ravel
 from refvdm.fit import fit
 from refvdm.ode import MLPField, ReconstructionWarning, adjoint, gradient_report, odeint, solve
@@ -150,7 +151,7 @@ def spiral_picture(plt, theta, samples, out):
         right.plot(TS, path[:, i], color=f"C{3 + i}", lw=1.2, label=f"learned z_{i + 1}")
     right.set(xlabel="t", title="the same against time")
     right.legend(fontsize=8)
-    common.save_picture(plt, figure, out / "spiral.png")
+    experiment.save_picture(plt, figure, out / "spiral.png")
 
 
 def adjoint_picture(plt, theta, samples, out):
@@ -170,7 +171,7 @@ def adjoint_picture(plt, theta, samples, out):
     top.set_title("integrated from t = 5 back to 0; a jumps by dL/dz(t_i) where the loss looks",
                   fontsize=10)
     bottom.set_xlabel("t")
-    common.save_picture(plt, figure, out / "adjoint.png")
+    experiment.save_picture(plt, figure, out / "adjoint.png")
 
 
 def modes_picture(plt, tolerances, errors, out):
@@ -181,7 +182,7 @@ def modes_picture(plt, tolerances, errors, out):
     axes.invert_xaxis()
     axes.set(xlabel="rtol (atol = rtol/100), dopri5", ylabel="relative error of dL/d[z0, θ, ts]")
     axes.legend()
-    common.save_picture(plt, figure, out / "modes.png")
+    experiment.save_picture(plt, figure, out / "modes.png")
 
 
 def memory_picture(plt, counts, peaks, out):
@@ -193,46 +194,47 @@ def memory_picture(plt, counts, peaks, out):
     axes.set_yticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, 1000, 2000])
     axes.set(xlabel="steps of rk4, forward", ylabel="peak memory, KiB")
     axes.legend()
-    common.save_picture(plt, figure, out / "memory.png")
+    experiment.save_picture(plt, figure, out / "memory.png")
 
 
 # ---------------------------------------------------------------- the command
 
 
-def experiment(args):
-    checkpoint, samples = common.prepare(args, PICTURES), true_path()
-    run = train(samples, args, checkpoint)
+def trial(args):
+    with experiment.Run(NAME, args, PICTURES) as folder:
+        samples = true_path()
+        run = train(samples, args, folder.checkpoint)
 
-    def results():
-        (tolerances, errors), (counts, peaks) = mode_errors(run.best, samples), memory(run.best)
-        ts, bar = probe(samples)
-        zs_bar = bar(solve(FIELD, Z0, ts, run.best).zs)
-        print("the gradient of a loss at six times on [0, 5], by theta and all else, "
-              "and where its errors come from:")
-        print(gradient_report(FIELD, Z0, ts, run.best, zs_bar))
-        return {"rms_error": rms_error(run.best, samples),
-                **common.about(run, args, gradient=args.gradient),
-                "rtol": tolerances.tolist(), "gradient_errors": errors,
-                "memory_steps": counts, "memory_KiB": peaks}
+        def results():
+            (tolerances, errors), (counts, peaks) = mode_errors(run.best, samples), memory(run.best)
+            ts, bar = probe(samples)
+            zs_bar = bar(solve(FIELD, Z0, ts, run.best).zs)
+            print("the gradient of a loss at six times on [0, 5], by theta and all else, "
+                  "and where its errors come from:")
+            print(gradient_report(FIELD, Z0, ts, run.best, zs_bar))
+            return {"rms_error": rms_error(run.best, samples),
+                    **experiment.about(run, gradient=args.gradient),
+                    "rtol": tolerances.tolist(), "gradient_errors": errors,
+                    "memory_steps": counts, "memory_KiB": peaks}
 
-    def draw(plt, found):
-        spiral_picture(plt, run.best, samples, args.out)
-        adjoint_picture(plt, run.best, samples, args.out)
-        modes_picture(plt, found["rtol"], found["gradient_errors"], args.out)
-        memory_picture(plt, found["memory_steps"], found["memory_KiB"], args.out)
+        def draw(plt, found):
+            spiral_picture(plt, run.best, samples, args.out)
+            adjoint_picture(plt, run.best, samples, args.out)
+            modes_picture(plt, found["rtol"], found["gradient_errors"], args.out)
+            memory_picture(plt, found["memory_steps"], found["memory_KiB"], args.out)
 
-    def closing(found):
-        return (f"learned path on [0, 25]: rms error {found['rms_error']:.3f} "
-                f"(the spiral's radius goes from 2 to 0.5)")
+        def closing(found):
+            return (f"learned path on [0, 25]: rms error {found['rms_error']:.3f} "
+                    f"(the spiral's radius goes from 2 to 0.5)")
 
-    common.finish(args.out, PICTURES, results, draw, closing)
+        folder.finish(results, draw, closing)
 
 
 def main(argv=None):
-    parser = common.arguments(NAME, __doc__, steps=2000)
+    parser = experiment.arguments(NAME, __doc__, steps=2000)
     parser.add_argument("--gradient", choices=list(COLOURS)[:3], default="backsolve",
                         help="mode of the gradient (default backsolve)")
-    return common.guarded(NAME, experiment, parser.parse_args(argv))
+    return experiment.call(NAME, trial, parser, argv)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import common
 import numpy as np
 
+from refvdm import experiment
 from refvdm.datasets import Crescents, digits
 from refvdm.fit import fit
 from refvdm.flows import PLU, ActNorm, AffineCoupling, Flow, Squeeze, bits_per_dim, dequantize
@@ -30,9 +31,9 @@ def glow_steps(d, n, hidden):
             for layer in (ActNorm(d), PLU(d), AffineCoupling(d, hidden, swap=i % 2 == 1))]
 
 
-def train(flow, start, sample, validate, args, settings):
+def train(flow, start, sample, validate, args, checkpoint, settings):
     """Maximise the mean log-likelihood of sample(rng); ActNorm is set on the data `start`."""
-    checkpoint, rng = common.prepare(args, PLANE + DIGITS), np.random.default_rng(args.seed)
+    rng = np.random.default_rng(args.seed)
 
     def loss(theta, rng):
         return -np.mean(flow.log_prob(theta, sample(rng)))
@@ -51,28 +52,29 @@ def plane(args):
     density, flow = Crescents(), Flow(glow_steps(2, 8, 32))
     held_out = density.sample(4000, np.random.default_rng([args.seed, 1]))
     truth = -float(np.mean(density.log_prob(held_out)))
-    run = train(flow, density.sample(1000, np.random.default_rng([args.seed, 2])),
-                lambda rng: density.sample(256, rng),
-                lambda theta: -float(np.mean(flow.log_prob(theta, held_out))),
-                args, {"data": "crescents", "rate": 5e-3})
-    test = density.sample(20_000, np.random.default_rng([args.seed, 3]))
+    with experiment.Run(NAME, args, PLANE) as folder:
+        run = train(flow, density.sample(1000, np.random.default_rng([args.seed, 2])),
+                    lambda rng: density.sample(256, rng),
+                    lambda theta: -float(np.mean(flow.log_prob(theta, held_out))),
+                    args, folder.checkpoint, {"data": "crescents", "rate": 5e-3})
+        test = density.sample(20_000, np.random.default_rng([args.seed, 3]))
 
-    def results():
-        mean, error = common.mean_and_error(
-            density.log_prob(test) - flow.log_prob(run.best, test))
-        return {"gap_nats": mean, "gap_standard_error": error, "validation_entropy_nats": truth,
-                **common.about(run, args)}
+        def results():
+            mean, error = experiment.mean_and_error(
+                density.log_prob(test) - flow.log_prob(run.best, test))
+            return {"gap_nats": mean, "gap_standard_error": error, "validation_entropy_nats": truth,
+                    **experiment.about(run)}
 
-    def draw(plt, found):
-        density_picture(plt, flow, run.best, density, test[:2000], args)
-        plu_picture(plt, run.best[1], args.out)
+        def draw(plt, found):
+            density_picture(plt, flow, run.best, density, test[:2000], args)
+            plu_picture(plt, run.best[1], args.out)
 
-    def closing(found):
-        return (f"gap to the true density {found['gap_nats']:.3f} nats "
-                f"(standard error {found['gap_standard_error']:.3f}); the uniform density of the "
-                f"picture would have {np.log(64) - found['validation_entropy_nats']:.2f}")
+        def closing(found):
+            return (f"gap to the true density {found['gap_nats']:.3f} nats "
+                    f"(standard error {found['gap_standard_error']:.3f}); the uniform density of "
+                    f"the picture would have {np.log(64) - found['validation_entropy_nats']:.2f}")
 
-    common.finish(args.out, PLANE, results, draw, closing)
+        folder.finish(results, draw, closing)
 
 
 def density_picture(plt, flow, theta, density, data, args):
@@ -85,7 +87,7 @@ def density_picture(plt, flow, theta, density, data, args):
     for axes, title, x in ((left, "data", data), (right, "samples", samples)):
         axes.plot(*x.T, ".", ms=2, color="C0")
         axes.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal", title=title)
-    common.save_picture(plt, figure, args.out / "density.png")
+    experiment.save_picture(plt, figure, args.out / "density.png")
 
 
 def plu_picture(plt, theta, out):
@@ -105,7 +107,7 @@ def plu_picture(plt, theta, out):
         axes.fill(*(matrix @ mark), color="C3", alpha=0.6)
         axes.set(title=title, aspect="equal")
     figure.suptitle(f"the first PLU layer: log|det W| = {theta['log_scale'].sum():.3f}")
-    common.save_picture(plt, figure, out / "plu.png")
+    experiment.save_picture(plt, figure, out / "plu.png")
 
 
 # ---------------------------------------------------------------- the digits
@@ -127,33 +129,36 @@ def images(args):
         return dequantize(train_x[rng.integers(len(train_x), size=128)], LEVELS, rng)
 
     start = dequantize(train_x, LEVELS, np.random.default_rng([args.seed, 2]))
-    run = train(flow, start, sample, lambda theta: float(np.mean(cost(theta, validation, 4, 1))),
-                args, {"data": "digits", "rate": 2e-3})
+    with experiment.Run(NAME, args, DIGITS) as folder:
+        run = train(flow, start, sample,
+                    lambda theta: float(np.mean(cost(theta, validation, 4, 1))),
+                    args, folder.checkpoint, {"data": "digits", "rate": 2e-3})
 
-    def results():
-        mean, error = common.mean_and_error(cost(run.best, test, 16, 3))
-        return {"test_bits_per_dim": mean, "test_standard_error": error, **common.about(run, args)}
+        def results():
+            mean, error = experiment.mean_and_error(cost(run.best, test, 16, 3))
+            return {"test_bits_per_dim": mean, "test_standard_error": error,
+                    **experiment.about(run)}
 
-    def draw(plt, found):
-        samples = flow.sample(run.best, (48, 8, 8, 1), np.random.default_rng([args.seed, 4]))
-        figure, (left, right) = plt.subplots(1, 2, figsize=(9, 6))
-        common.show_images(left, samples[..., 0], 6, "samples", low=0, high=1)
-        common.show_images(right, test[:48, ..., 0] / LEVELS, 6, "test images", low=0, high=1)
-        common.save_picture(plt, figure, args.out / "samples.png")
+        def draw(plt, found):
+            samples = flow.sample(run.best, (48, 8, 8, 1), np.random.default_rng([args.seed, 4]))
+            figure, (left, right) = plt.subplots(1, 2, figsize=(9, 6))
+            common.show_images(left, samples[..., 0], 6, "samples", low=0, high=1)
+            common.show_images(right, test[:48, ..., 0] / LEVELS, 6, "test images", low=0, high=1)
+            experiment.save_picture(plt, figure, args.out / "samples.png")
 
-    def closing(found):
-        return (f"test {found['test_bits_per_dim']:.2f} bits/dim (standard error "
-                f"{found['test_standard_error']:.3f} over images; uniform {np.log2(LEVELS):.2f}; "
-                f"the diffusion model of examples/vdm_digits.py 1.92)")
+        def closing(found):
+            return (f"test {found['test_bits_per_dim']:.2f} bits/dim (standard error "
+                    f"{found['test_standard_error']:.3f} over images; uniform "
+                    f"{np.log2(LEVELS):.2f}; the diffusion model of examples/vdm_digits.py 1.92)")
 
-    common.finish(args.out, DIGITS, results, draw, closing)
+        folder.finish(results, draw, closing)
 
 
 # ---------------------------------------------------------------- the command
 
 
 def main(argv=None):
-    parser = common.arguments(NAME, __doc__, steps=None)
+    parser = experiment.arguments(NAME, __doc__, steps=None)
     parser.add_argument("--data", choices=("crescents", "digits"), default="crescents",
                         help="what to learn (default crescents)")
     args = parser.parse_args(argv)
@@ -161,9 +166,9 @@ def main(argv=None):
         args.steps = args.steps or 500  # more overfits: there are only 1000 images
         if args.out == Path("runs") / NAME:
             args.out = Path("runs") / f"{NAME}_digits"
-        return common.guarded(NAME, images, args)
+        return experiment.guarded(NAME, images, args)
     args.steps = args.steps or 1500
-    return common.guarded(NAME, plane, args)
+    return experiment.guarded(NAME, plane, args)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sys
 import common
 import numpy as np
 
+from refvdm import experiment
 from refvdm.datasets import Ring
 from refvdm.fit import fit
 from refvdm.ode import solve
@@ -76,7 +77,7 @@ def schedule_picture(plt, vdm, theta, rng, out):
     left.legend()
     right.plot(ts[1:], vdm.kl_per_t(theta, RING.sample(2000, rng), rng).mean(axis=1)[2:])
     right.set(xlabel="t", ylabel="KL_t, nats")
-    common.save_picture(plt, figure, out / "schedule.png")
+    experiment.save_picture(plt, figure, out / "schedule.png")
 
 
 def paths_picture(plt, vdm, theta, rng, out):
@@ -92,7 +93,7 @@ def paths_picture(plt, vdm, theta, rng, out):
     axes.scatter(*zs[-1].T, c=colours, s=10, zorder=3, label="x_1")
     axes.set(aspect="equal", title="probability flow, from noise to data")
     axes.legend()
-    common.save_picture(plt, figure, out / "paths.png")
+    experiment.save_picture(plt, figure, out / "paths.png")
 
 
 def density_picture(plt, vdm, theta, out):
@@ -104,35 +105,36 @@ def density_picture(plt, vdm, theta, out):
         right, lambda x: flow_log_prob(vdm, theta, x, rtol=1e-3, atol=1e-4), 3.2, 49, 0.33)
     right.set_title("the model's, by the flow's divergence", fontsize=10)
     figure.colorbar(shown, ax=[left, right])
-    common.save_picture(plt, figure, out / "density.png")
+    experiment.save_picture(plt, figure, out / "density.png")
 
 
 # ---------------------------------------------------------------- the command
 
 
-def experiment(args):
-    vdm, checkpoint = model(), common.prepare(args, PICTURES)
-    run = train(vdm, args, checkpoint)
+def trial(args):
+    with experiment.Run(NAME, args, PICTURES) as folder:
+        vdm = model()
+        run = train(vdm, args, folder.checkpoint)
 
-    def results():
-        test = RING.sample(2000, np.random.default_rng([args.seed, 3]))
-        mean, error = common.mean_and_error(gap(vdm, run.best, test, args.seed + 1))
-        gamma = vdm.at(run.best).schedule.gamma
-        return {"gap_nats": mean, "gap_standard_error": error, "gamma_1": float(gamma[1]),
-                "gamma_T": float(gamma[T]), **common.about(run, args, T=T)}
+        def results():
+            test = RING.sample(2000, np.random.default_rng([args.seed, 3]))
+            mean, error = experiment.mean_and_error(gap(vdm, run.best, test, args.seed + 1))
+            gamma = vdm.at(run.best).schedule.gamma
+            return {"gap_nats": mean, "gap_standard_error": error, "gamma_1": float(gamma[1]),
+                    "gamma_T": float(gamma[T]), **experiment.about(run, T=T)}
 
-    def closing(found):
-        return (f"the bound lies {found['gap_nats']:.3f} nats below the true log-likelihood "
-                f"(standard error {found['gap_standard_error']:.3f}); learned ends of gamma: "
-                f"{found['gamma_1']:.2f} and {found['gamma_T']:.2f}, "
-                f"begun at {GAMMA_1:g} and {GAMMA_T:g}")
+        def closing(found):
+            return (f"the bound lies {found['gap_nats']:.3f} nats below the true log-likelihood "
+                    f"(standard error {found['gap_standard_error']:.3f}); learned ends of gamma: "
+                    f"{found['gamma_1']:.2f} and {found['gamma_T']:.2f}, "
+                    f"begun at {GAMMA_1:g} and {GAMMA_T:g}")
 
-    common.finish(args.out, PICTURES, results,
-                  lambda plt, found: draw(plt, vdm, run.best, args), closing)
+        folder.finish(results,
+                      lambda plt, found: draw(plt, vdm, run.best, args), closing)
 
 
 def main(argv=None):
-    return common.guarded(NAME, experiment, common.arguments(NAME, __doc__, 6000).parse_args(argv))
+    return experiment.call(NAME, trial, experiment.arguments(NAME, __doc__, 6000), argv)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import common
 import numpy as np
 import own_data
 
+from refvdm import experiment
 from refvdm.datasets import digits, scale_levels
 from refvdm.fit import fit
 from refvdm.optim import EMA, Adam
@@ -158,7 +159,7 @@ def samples_picture(plt, samples, data, out):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 6.2))
     show(left, samples, data, 6, "samples of the model")
     show(right, data.test[:48], data, 6, "test images")
-    common.save_picture(plt, figure, out / "samples.png")
+    experiment.save_picture(plt, figure, out / "samples.png")
 
 
 def denoising_picture(plt, path, stops, data, out):
@@ -166,7 +167,7 @@ def denoising_picture(plt, path, stops, data, out):
     for axes, t in zip(all_axes, stops):
         show(axes, path[t][:6], data, 1, f"t = {t}")
     figure.suptitle("from x_T to x_0: six samples on their way", fontsize=11)
-    common.save_picture(plt, figure, out / "denoising.png")
+    experiment.save_picture(plt, figure, out / "denoising.png")
 
 
 def histogram_picture(plt, samples, data, out):
@@ -180,7 +181,7 @@ def histogram_picture(plt, samples, data, out):
     axes.set_title("values of all dimensions together", fontsize=11)
     axes.set(xlabel=label, ylabel="density")
     axes.legend()
-    common.save_picture(plt, figure, out / "samples.png")
+    experiment.save_picture(plt, figure, out / "samples.png")
 
 
 def training_picture(plt, history, out):
@@ -195,7 +196,7 @@ def training_picture(plt, history, out):
     axes.set_title("training: parameters as they go; validation: their average", fontsize=11)
     axes.set(xlabel="step", ylabel="cost, bits/dim")
     axes.legend()
-    common.save_picture(plt, figure, out / "training.png")
+    experiment.save_picture(plt, figure, out / "training.png")
 
 
 def kl_picture(plt, vdm, theta, data, rng, out):
@@ -211,55 +212,55 @@ def kl_picture(plt, vdm, theta, data, rng, out):
     above.set_xlim(axes.get_xlim())
     above.set_xticks(ticks, [f"{vdm.schedule.gamma[t]:.1f}" for t in ticks])
     above.set_xlabel("γ_t = -log SNR")
-    common.save_picture(plt, figure, out / "kl_per_t.png")
+    experiment.save_picture(plt, figure, out / "kl_per_t.png")
 
 
 # ---------------------------------------------------------------- the command
 
 
-def experiment(args):
+def trial(args):
     data = load(args)
-    vdm, checkpoint = build(data), common.prepare(args, PICTURES)
-    if not checkpoint.exists():
-        print(f"training on {len(data.train)} examples of {data.train.shape[1]} dimensions "
-              f"({data.name}), {args.steps} steps")
-    run = train(vdm, data, args, checkpoint)
-
-    def results():
-        test = data.test[: max(1, 120_000 // data.test.shape[1])]
-        print(f"best validation {run.best_value:.3f} bits/dim at step {run.best_step}; now the "
-              f"exact bound, all {T} noise levels of {len(test)} test examples", flush=True)
-        terms = exact(vdm, run.best, test, args.seed)
-        error = common.mean_and_error(terms[3].astype(np.float64))[1] / nats_per_bit(data)
-        validation = estimate(vdm, run.best, data.validation, draws=32, seed=args.seed)
-        return {"test": costs(terms, data), "test_standard_error": error,
-                "validation": costs(validation, data), "test_examples": len(test),
-                "validation_is": "an estimate from 32 draws of t for each example",
-                **common.about(run, args, T=T, data=data.name, levels=data.levels)}
-
-    def closing(found):
-        test, words = found["test"], []
-        words.append(f"standard error of the test figure {found['test_standard_error']:.3f} "
-                     f"bits/dim over examples")
-        if data.levels and test["total"] > math.log2(data.levels):
-            words.append(f"this is worse than the uniform model, {math.log2(data.levels):.2f} "
-                         f"bits/dim: too few steps or too little data")
-        words.append(f"test {test['total']:.2f} bits/dim "
-                     f"(reconstruction {test['reconstruction']:.2f}, prior {test['prior']:.2f}, "
-                     f"diffusion {test['diffusion']:.2f})")
-        return "\n".join(words)
-
+    vdm = build(data)
     pictures = [p for p in PICTURES if len(data.shape) == 2 or p != "denoising.png"]
-    common.finish(args.out, pictures, results,
-                  lambda plt, found: draw(plt, vdm, run, data, args), closing)
+    with experiment.Run(NAME, args, pictures) as folder:
+        if not folder.checkpoint.exists():
+            print(f"training on {len(data.train)} examples of {data.train.shape[1]} dimensions "
+                  f"({data.name}), {args.steps} steps")
+        run = train(vdm, data, args, folder.checkpoint)
+
+        def results():
+            test = data.test[: max(1, 120_000 // data.test.shape[1])]
+            print(f"best validation {run.best_value:.3f} bits/dim at step {run.best_step}; now the "
+                  f"exact bound, all {T} noise levels of {len(test)} test examples", flush=True)
+            terms = exact(vdm, run.best, test, args.seed)
+            error = experiment.mean_and_error(terms[3].astype(np.float64))[1] / nats_per_bit(data)
+            validation = estimate(vdm, run.best, data.validation, draws=32, seed=args.seed)
+            return {"test": costs(terms, data), "test_standard_error": error,
+                    "validation": costs(validation, data), "test_examples": len(test),
+                    "validation_is": "an estimate from 32 draws of t for each example",
+                    **experiment.about(run, T=T, data=data.name, levels=data.levels)}
+
+        def closing(found):
+            test, words = found["test"], []
+            words.append(f"standard error of the test figure {found['test_standard_error']:.3f} "
+                         f"bits/dim over examples")
+            if data.levels and test["total"] > math.log2(data.levels):
+                words.append(f"this is worse than the uniform model, {math.log2(data.levels):.2f} "
+                             f"bits/dim: too few steps or too little data")
+            words.append(f"test {test['total']:.2f} bits/dim "
+                         f"(reconstruction {test['reconstruction']:.2f}, prior "
+                         f"{test['prior']:.2f}, diffusion {test['diffusion']:.2f})")
+            return "\n".join(words)
+
+        folder.finish(results, lambda plt, found: draw(plt, vdm, run, data, args), closing)
 
 
 def main(argv=None) -> int:
-    parser = common.arguments(NAME, __doc__, steps=700)
+    parser = experiment.arguments(NAME, __doc__, steps=700)
     parser.add_argument("--data",
                         help="a .npy file of your own, one example per entry of its first axis")
     parser.add_argument("--levels", type=int, help="K for integer data with values 0..K-1")
-    return common.guarded(NAME, experiment, parser.parse_args(argv))
+    return experiment.call(NAME, trial, parser, argv)
 
 
 if __name__ == "__main__":

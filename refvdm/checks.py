@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .autodiff import Tensor
+from .autodiff.tree import leaves
+from .names import asked_at, foreign, ordinary, shown, what
 
 Kind = TypeVar("Kind")
 BATCH = ("batch", ...)
@@ -25,7 +27,7 @@ BATCH = ("batch", ...)
 
 def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -> Any:
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
-    if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not _ordinary(x):
+    if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
     if not _fits(x.shape, shape):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
@@ -34,11 +36,13 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
-def like(name: str, x: Any, other_name: str, other: Any) -> Any:
-    """An array or Tensor of floats of the other one's shape; not looked at for nan."""
+def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False) -> Any:
+    """An array or Tensor of floats of the other one's shape; not looked at for nan by default."""
     x = floats(name, x, (...,), finite=False)
     if x.shape != np.shape(other):
         raise ValueError(f"{name} must have {other_name}'s shape {np.shape(other)}, got {x.shape}")
+    if finite:
+        _all_finite(name, x)
     return x
 
 
@@ -74,6 +78,7 @@ def levels(name: str, x: Any, K: int) -> np.ndarray:
 
 def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
     """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
+    dtype = np.dtype(dtype).newbyteorder("=")
     if eps is not None:
         eps = floats(f"{who}: {name}", eps, tuple(shape))
         return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
@@ -82,6 +87,19 @@ def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: 
     drawn_as = dtype if dtype in (np.float32, np.float64) else np.float64
     drawn = generator(f"{who}: rng", rng).standard_normal(tuple(shape), dtype=drawn_as)
     return drawn.astype(dtype, copy=False)
+
+
+def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = False) -> Any:
+    """What a caller's function gave back: finite floats of this shape; log-probabilities, which may
+    be -inf, with log=True. The error tells the t, () or (batch,), it was asked at."""
+    try:
+        y = floats(f"what {by} returns", y, shape, finite=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}{asked_at(t)}") from None
+    for bad, at in _first_bad(y, log):
+        raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
+                         f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
+    return y
 
 
 # ---------------------------------------------------------------- single values
@@ -141,6 +159,13 @@ def instance(name: str, x: Any, kind: type[Kind]) -> Kind:
     return x
 
 
+def unrecorded(name: str, tree: Any, why: str) -> Any:
+    """A tree without Tensors, for what gives no gradient: better an error than a gradient of 0."""
+    if any(isinstance(leaf, Tensor) for leaf in leaves(tree)):
+        raise TypeError(f"{name} would lose its gradient: {why}; stop_gradient makes it a constant")
+    return tree
+
+
 def function(name: str, f: Any, called_as: str) -> Callable:
     """Something that can be called."""
     if not callable(f):
@@ -156,44 +181,72 @@ def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
     return tuple(map(int, shape))
 
 
-def parameters(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
-    """A dict with exactly these keys, whose leaves have these shapes."""
-    got: Any = type(theta).__name__
-    if isinstance(theta, dict):
-        got = {key: np.shape(value) for key, value in theta.items()}
-    if got != dict(shapes):
+def listed(name: str, things: Any) -> list:
+    """A list or tuple, or the items of an array along its first axis, as a list."""
+    if not isinstance(things, (list, tuple)) and not (isinstance(things, (np.ndarray, Tensor))
+                                                      and things.ndim):
+        raise TypeError(f"{name} must be a list, got {type(things).__name__}")
+    return list(things)
+
+
+def lengths(name: str, shape: Any, axes: int = 0) -> tuple[int, ...]:
+    """A shape of at least this many axes: a tuple or list of integers, none negative."""
+    if (not isinstance(shape, (tuple, list)) or len(shape) < axes
+            or not all(_is_integer(n) and n >= 0 for n in shape)):
+        some = f"at least {axes} " if axes else ""
+        raise ValueError(f"{name} must be a tuple of {some}integers of at least 0, got {shape!r}")
+    return tuple(map(int, shape))
+
+
+def parameters(name: str, theta: Any, shapes: Mapping[str, tuple],
+               integers: Collection[str] = ()) -> dict[str, Any]:
+    """A dict with exactly these keys, of floats (some of integers) of these shapes; not looked at
+    for nan."""
+    # every call of a network comes here: nothing but comparisons as long as all is well
+    there: Any = isinstance(theta, dict) and theta.keys() == shapes.keys()
+    for key, shape in shapes.items() if there else ():
+        x, kinds = theta[key], "iu" if key in integers else "f"
+        if (not isinstance(x, (np.ndarray, np.floating, Tensor)) or x.dtype.kind not in kinds
+                or not ordinary(x)):
+            if type(x) is not float:
+                word, kind = ("integers", int) if key in integers else ("floats", float)
+                raise TypeError(f"{name}[{key!r}] must be an array of {word}, got {what(x, kind)}")
+            x = np.array(x)
+        there = there and x.shape == shape
+    if not there:
+        got: Any = type(theta).__name__
+        if isinstance(theta, dict):
+            got = {key: getattr(x, "shape", ()) for key, x in theta.items()}
         raise ValueError(f"{name} must be a dict of shapes {dict(shapes)}, got {got}")
     return theta
 
 
-# ---------------------------------------------------------------- how things are called
+def called(who: str, f: Callable, *args: Any) -> Any:
+    """f(*args) of a caller's f, where an error tells whose it is."""
+    try:
+        return f(*args)
+    except (TypeError, ValueError, KeyError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{who} raised {type(error).__name__}: {error}") from error
 
 
-def what(x: Any, wanted: type = float) -> str:
-    """How an argument that is no array of the numbers wanted is called, and what to do about it."""
-    if isinstance(x, np.ma.MaskedArray):
-        return "a masked array, whose mask would be lost; use .filled(value)"
-    if isinstance(x, np.matrix):
-        return "an np.matrix, whose * means something else; use np.asarray(matrix)"
-    if _foreign(x) == "torch":
-        return "a torch.Tensor; hand it over as x.detach().numpy()"
-    if _foreign(x) in ("jax", "jaxlib"):
-        return "a jax array; hand it over as np.asarray(x)"
-    if isinstance(x, (np.ndarray, np.generic, Tensor)) and x.dtype.kind == "c":
-        return f"dtype {x.dtype}; take its real part"
-    if isinstance(x, (list, tuple, int, float, np.number)):
-        return f"{type(x).__name__}; np.array(x, {wanted.__name__}) makes it one"
-    if not isinstance(x, (np.ndarray, Tensor)):
-        return type(x).__name__
-    if x.dtype.kind == "O":
-        return "dtype object; make an array of numbers of it"
-    return f"dtype {x.dtype}; cast it with .astype({wanted.__name__})"
+def keys(name: str, theta: Any, expected: Collection[str]) -> dict[str, Any]:
+    """A dict with exactly these keys."""
+    if not isinstance(theta, dict) or theta.keys() != set(expected):
+        got = f"the keys {list(theta)}" if isinstance(theta, dict) else what(theta)
+        raise ValueError(f"{name} must be a dict with the keys {list(expected)}, got {got}")
+    return theta
 
 
-def shown(shape: Sequence) -> str:
-    """(batch, ..., 3) for ("batch", ..., 3)."""
-    words = ["..." if n is ... else str(n) for n in shape]
-    return f"({words[0]},)" if len(words) == 1 and shape[0] is not ... else f"({', '.join(words)})"
+def entries(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any]:
+    """The same, and every leaf is finite floats; a number counts as an array ()."""
+    for key, x in parameters(name, theta, shapes).items():
+        x = np.asarray(x) if isinstance(x, (float, np.generic)) else x
+        floats(f"{name}[{key!r}]", x, (...,))
+    return theta
+
+
+# ---------------------------------------------------------------- the pieces
 
 
 def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
@@ -204,20 +257,12 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
         array = np.array(x)
     except ValueError as error:  # ragged lists
         raise ValueError(f"{expected}: {error}") from None
-    if array.dtype.kind not in kinds or not _ordinary(x):
-        told = x if _foreign(x) or not _ordinary(x) else array
+    except RuntimeError:  # torch's, for a tensor with a gradient
+        raise TypeError(f"{expected}, got {what(x, wanted)}") from None
+    if array.dtype.kind not in kinds or not ordinary(x):
+        told = x if foreign(x) or not ordinary(x) else array
         raise TypeError(f"{expected}, got {what(told, wanted)}")
     return array
-
-
-def _foreign(x: Any) -> str:
-    """The package of another library's array, "" for everything else."""
-    package = type(x).__module__.partition(".")[0]
-    return package if hasattr(x, "shape") and package not in ("numpy", "refvdm", "builtins") else ""
-
-
-def _ordinary(x: Any) -> bool:
-    return not isinstance(x, (np.ma.MaskedArray, np.matrix))
 
 
 def _is_integer(n: Any) -> bool:
@@ -240,8 +285,14 @@ def _fits(got: tuple, shape: Sequence) -> bool:
 
 
 def _all_finite(name: str, x: Any) -> None:
+    for bad, at in _first_bad(x):
+        raise ValueError(f"{name} must be finite, got {bad} at index {at}")
+
+
+def _first_bad(x: Any, log: bool = False) -> list[tuple]:
+    """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
     values = x.value if isinstance(x, Tensor) else x
-    finite = np.isfinite(values)
-    if not finite.all():
-        at = tuple(map(int, np.argwhere(~finite)[0]))
-        raise ValueError(f"{name} must be finite, got {values[at]} at index {at}")
+    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
+        return []
+    bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
+    return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]

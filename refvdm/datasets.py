@@ -47,21 +47,27 @@ def scale_levels(x: np.ndarray, levels: int) -> np.ndarray:
 
 
 class Ring:
-    """n equally likely Gaussians of one standard deviation, at equal angles on a circle."""
+    """n equally likely Gaussians of one standard deviation, at equal angles on a circle.
+
+    ValueError for n < 1, a radius that is not finite, or a deviation that is not positive.
+    """
 
     def __init__(self, n: int = 8, radius: float = 2.0, deviation: float = 0.25):
+        n, radius = checks.integer("Ring: n", n), checks.number("Ring: radius", radius)
+        deviation = checks.positive("Ring: deviation", deviation)
         angles = 2 * np.pi * np.arange(n) / n
         self.means = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
         self.variance = deviation**2
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """(n, 2)."""
+        n, rng = _drawn_by("Ring", n, rng)
         means = self.means[rng.integers(len(self.means), size=n)]
         return means + np.sqrt(self.variance) * rng.standard_normal((n, 2))
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """log p(x) (...), nats, x (..., 2)."""
-        deviation = np.sqrt(self.variance)
+        """log p(x) (...), nats, x (..., 2) finite floats."""
+        x, deviation = checks.floats("Ring.log_prob: x", x, (..., 2)), np.sqrt(self.variance)
         each = _log_normal(x[..., None, :], self.means, deviation).sum(axis=-1)
         return logsumexp(each, axis=-1) - np.log(len(self.means))
 
@@ -74,16 +80,23 @@ class Crescents:
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """(n, 2)."""
+        n, rng = _drawn_by("Crescents", n, rng)
         s = 2.0 * rng.integers(2, size=n) - 1
         x_1 = 0.6 * s + 0.9 * rng.standard_normal(n)
         return np.stack([x_1, _crescent(s, x_1) + 0.25 * rng.standard_normal(n)], axis=1)
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
-        """log p(x) (...), nats, x (..., 2)."""
+        """log p(x) (...), nats, x (..., 2) finite floats."""
+        x = checks.floats("Crescents.log_prob: x", x, (..., 2))
         x_1, x_2 = x[..., 0], x[..., 1]
         each = [_log_normal(x_1, 0.6 * s, 0.9) + _log_normal(x_2, _crescent(s, x_1), 0.25)
                 for s in (1.0, -1.0)]
         return logsumexp(each, axis=0) - np.log(2)
+
+
+def _drawn_by(who: str, n: int, rng: np.random.Generator) -> tuple[int, np.random.Generator]:
+    return (checks.integer(f"{who}.sample: n", n, least=0),
+            checks.generator(f"{who}.sample: rng", rng))
 
 
 def _crescent(s: float | np.ndarray, x_1: np.ndarray) -> np.ndarray:

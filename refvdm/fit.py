@@ -12,17 +12,20 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import checks
-from .autodiff import tree_leaves, tree_map, value_and_grad
-from .autodiff.tree import Tree
-from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from .autodiff import Tensor, tree_leaves, value_and_grad
+from .autodiff.tree import Tree, is_float, leaves
+from .checkpoint import save_checkpoint
+from .lock import exclusive
 from .optim import EMA, Adam
+from .resume import resume, with_extras
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -68,28 +71,48 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         "fit: checkpoint_every", validate_every if checkpoint_every is None else checkpoint_every)
     checks.generator("fit: rng", rng)
     checks.function("fit: loss", loss, "loss(theta, rng)")
-    ema = EMA(0.0) if ema is None else ema
+    checks.instance("fit: optimizer", optimizer, Adam)
+    ema = EMA(0.0) if ema is None else checks.instance("fit: ema", ema, EMA)
+    if validate is not None:
+        checks.function("fit: validate", validate, "validate(theta)")
+    if not any(is_float(leaf) for leaf in leaves(theta)):
+        raise ValueError("fit: theta must hold at least one array of floats to train")
     identity = {"steps": steps, "optimizer": vars(optimizer), "ema": ema.decay,
                 "validate_every": validate_every, "settings": _as_json(settings or {})}
     path = None if checkpoint is None else _as_file(checkpoint)
+    with nullcontext() if path is None else exclusive(path.with_name(f".{path.name}.lock"), path):
+        return _descend(loss, theta, rng, steps, optimizer, ema, validate, validate_every, path,
+                        checkpoint_every, identity, progress)
 
+
+def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, optimizer: Adam,
+             ema: EMA, validate: Callable | None, validate_every: int, path: Path | None,
+             checkpoint_every: int, identity: dict, progress: bool) -> Fit:
+    """What is left of `fit` when its arguments are checked and the checkpoint is its own."""
     state = {"identity": identity, "step": 0, "theta": theta, "optimizer": optimizer.init(theta),
              "average": ema.init(theta), "best": ema.init(theta), "best_value": math.inf,
              "best_step": 0, "history": [], "sums": {}, "rng": rng.bit_generator.state}
     if path is not None and path.exists():
-        state = _resume(path, state)
-        rng.bit_generator.state = state["rng"]
+        state = resume(path, state, rng)
         if progress and 0 < state["step"] < steps:
             print(f"going on from step {state['step']} of {steps} in {path}", file=sys.stderr)
 
-    gradient = value_and_grad(lambda theta: _with_extras(loss(theta, rng)), has_aux=True)
+    def traced(theta: Tree) -> tuple[Any, dict]:
+        value, extras = with_extras("loss", loss(theta, rng))
+        if n == first and not isinstance(value, Tensor):
+            raise ValueError(f"fit: step {n}: the loss gave {value!r}, which does not depend on "
+                             f"theta, so that nothing would be trained; it must be computed from "
+                             f"the theta it is called with")
+        return value, extras
+
+    first, gradient = state["step"] + 1, value_and_grad(traced, has_aux=True)
     bar = _Progress(steps, state["step"], progress and state["step"] < steps)
     try:
-        for n in range(state["step"] + 1, steps + 1):
+        for n in range(first, steps + 1):
             (value, extras), grads = gradient(state["theta"])
             if not np.isfinite(value):
                 raise NonFiniteLoss(f"step {n}: the loss is {value}{_kept(path)}")
-            theta, opt_state = optimizer.update(state["theta"], grads, state["optimizer"])
+            theta, opt_state = _updated(optimizer, state, grads, path)
             seen = {"loss": float(value), **extras}
             after = {**state, "step": n, "theta": theta, "optimizer": opt_state,
                      "average": ema.update(state["average"], theta),
@@ -116,12 +139,12 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
 # ---------------------------------------------------------------- a step's results
 
 
-def _with_extras(result: Any) -> tuple[Any, dict]:
-    value, extras = result if isinstance(result, tuple) else (result, {})
-    if not isinstance(extras, dict) or not {"step", "loss"}.isdisjoint(extras):
-        raise ValueError(f"fit: beside its value a function may return a dict of named numbers "
-                         f"(not \"step\", not \"loss\"), got {extras!r}")
-    return value, extras
+def _updated(optimizer: Adam, state: dict, grads: Tree, path: Path | None) -> tuple[Tree, dict]:
+    try:
+        return optimizer.update(state["theta"], grads, state["optimizer"])
+    except ValueError as error:  # the trees are the engine's: only their numbers can be wrong
+        raise NonFiniteLoss(f"step {state['step'] + 1}: the loss was finite but {error}"
+                            f"{_kept(path)}") from None
 
 
 def _validated(state: dict, ema: EMA, validate: Callable | None, since: int) -> dict:
@@ -134,11 +157,11 @@ def _validated(state: dict, ema: EMA, validate: Callable | None, since: int) -> 
     average = ema.value(state["average"])
     value = math.nan
     if validate is not None:
-        value, extras = _with_extras(validate(average))
+        value, extras = with_extras("validate", validate(average))
         if not np.isfinite(value):
             raise NonFiniteLoss(f"step {state['step']}: the validation gives {value}")
         row["validation"] = float(value)
-        row |= {f"validation_{key}": float(x) for key, x in extras.items()}
+        row |= {f"validation_{key}": x for key, x in extras.items()}
     state = {**state, "history": [*state["history"], row], "sums": {}}
     if validate is None or value < state["best_value"]:
         state |= {"best": average, "best_value": float(value), "best_step": state["step"]}
@@ -177,50 +200,6 @@ def _as_file(checkpoint: str | os.PathLike) -> Path:
         raise ValueError(f"fit: checkpoint must be a file, {path} is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _resume(path: Path, fresh: dict) -> dict:
-    """The state in the checkpoint, if it is of the same run: same settings, same parameters."""
-    saved = load_checkpoint(path)
-    if not isinstance(saved, dict) or saved.keys() != fresh.keys():
-        raise CheckpointError(f"{path} is a refvdm checkpoint, but not one of a training run; "
-                              f"it was left as it is")
-    differing = list(_differences(fresh["identity"], saved["identity"]))
-    if differing:
-        raise CheckpointError(f"{path} belongs to a run with other settings "
-                              f"({'; '.join(differing)}); it was left as it is. "
-                              f"Give the same settings, or another place")
-    made_with, uses = saved["rng"].get("bit_generator"), fresh["rng"]["bit_generator"]
-    if made_with != uses:
-        raise CheckpointError(f"{path} was made with the generator {made_with}, "
-                              f"this run uses {uses}")
-    try:
-        for key in ("theta", "optimizer", "average", "best"):
-            saved[key] = tree_map(_same_kind, fresh[key], saved[key])
-    except ValueError as error:
-        raise CheckpointError(f"{path} holds other parameters: {error}; "
-                              f"it was left as it is") from None
-    return saved
-
-
-def _same_kind(ours: Any, saved: Any) -> Any:
-    if isinstance(ours, np.ndarray):
-        shape, dtype = np.shape(saved), getattr(saved, "dtype", None)
-        if ours.shape != shape or ours.dtype != dtype:
-            raise ValueError(f"expected shape {ours.shape} {ours.dtype}, found {shape} {dtype}")
-    return saved
-
-
-def _differences(ours: Any, saved: Any, path: str = "") -> Iterator[str]:
-    if isinstance(ours, dict) and isinstance(saved, dict):
-        for key in {**ours, **saved}:
-            yield from _differences(ours.get(key), saved.get(key), f"{path}.{key}".lstrip("."))
-    elif _comparable(ours) != _comparable(saved):
-        yield f"{path} is {ours!r} here and {saved!r} there"
-
-
-def _comparable(x: Any) -> Any:
-    return list(x) if isinstance(x, tuple) else x  # JSON makes lists of tuples
 
 
 def _interrupted(state: dict, path: Path | None, steps: int) -> None:

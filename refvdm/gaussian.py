@@ -1,6 +1,8 @@
 """Diagonal Gaussians, elementwise and in nats; sum over the axes of one example yourself.
 
-The variance comes as its logarithm, so that none is ever rounded to 0. Arrays and Tensors alike.
+The variance comes as its logarithm, so that none is ever rounded to 0. Every argument is a real
+number, an array of floats or a Tensor; TypeError for anything else, arrays of integers too. Inner
+loops come here, so values are not looked at: as in NumPy's own functions nan gives nan.
 """
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import hyp1f1
 
+from . import checks
 from .autodiff import Array, Tensor, defvjp
 
 LOG_2PI = math.log(2 * math.pi)
@@ -20,7 +23,7 @@ def log_normal(x: Array | float, mean: Array | float, log_var: Array | float) ->
 
     -1/2 (log 2π + log σ² + (x - μ)²/σ²)
     """
-    x, mean, log_var = _in_one_dtype(x, mean, log_var)
+    x, mean, log_var = _in_one_dtype("log_normal", x=x, mean=mean, log_var=log_var)
     return np.square(x - mean) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
 
 
@@ -33,7 +36,8 @@ def kl_normal(mean_q: Array | float, log_var_q: Array | float, mean_p: Array | f
     The first three terms are e^d - 1 - d with d = log σ_q² - log σ_p²: never negative, and right
     when the variances nearly agree.
     """
-    mean_q, log_var_q, mean_p, log_var_p = _in_one_dtype(mean_q, log_var_q, mean_p, log_var_p)
+    mean_q, log_var_q, mean_p, log_var_p = _in_one_dtype(
+        "kl_normal", mean_q=mean_q, log_var_q=log_var_q, mean_p=mean_p, log_var_p=log_var_p)
     variances = expm1_minus(log_var_q - log_var_p)
     return 0.5 * (variances + np.square(mean_q - mean_p) * np.exp(-log_var_p))
 
@@ -44,6 +48,7 @@ def expm1_minus(d: Array | float) -> Array:
     Twice the KL of two Gaussians of equal means whose log-variances differ by d. Near 0 it is
     nearly d²/2, and expm1(d) - d would cancel; there it is d²/2 1F1(1; 3; d), Kummer's function.
     """
+    d = elementwise("expm1_minus: d", d)
     near = np.abs(d) < 1
     small = np.where(near, d, 0)
     return np.where(near, hyp1f1(1.0, 3.0, small) * (small * small / 2), np.expm1(d) - d)
@@ -54,14 +59,23 @@ expm1_minus = defvjp(expm1_minus, lambda y_bar, y, d: y_bar * np.expm1(d))
 
 def sum_per_example(terms: Array) -> Array:
     """The sum over all axes but the first: (batch, ...) -> (batch,)."""
+    checks.floats("sum_per_example: terms", terms, finite=False)
     return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
 
 
-def _in_one_dtype(*values: Any) -> list:
+def elementwise(name: str, x: Any) -> Any:
+    """What a formula takes element by element: a real number, an array of floats or a Tensor."""
+    if isinstance(x, (int, float, np.number)) and not isinstance(x, (bool, np.complexfloating)):
+        return x if isinstance(x, (float, np.floating)) else float(x)
+    return checks.floats(name, x, (...,), finite=False)
+
+
+def _in_one_dtype(who: str, **given: Any) -> list:
     """Numbers and 0-d arrays in the dtype of the arrays beside them: exp(0.5), a float64 scalar,
     must not widen float32 arrays."""
+    values = [elementwise(f"{who}: {name}", x) for name, x in given.items()]
     dtypes = [v.dtype for v in values if hasattr(v, "dtype") and (v.ndim or isinstance(v, Tensor))]
     if not dtypes:
-        return list(values)
+        return values
     dtype = np.result_type(*dtypes)
     return [v if isinstance(v, Tensor) or np.ndim(v) else np.asarray(v, dtype) for v in values]

@@ -1,12 +1,11 @@
 """The Markovian hierarchical VAE of §13.2, told again in §13.4.1.
 
-Latents z_1, ..., z_T over data x = z_0, each of which sees only its neighbours:
+Latents z_1, ..., z_T over data x = z_0, each of which sees only its neighbours, in conditionals
+that are all diagonal Gaussians:
 
     13.2, 13.18          p(x, z_1:T) = p(z_T) Π_{t=1}^T p(z_{t-1} | z_t),    p(z_T) = N(0, I)
     13.3, 13.19          q(z_1:T | x) = Π_{t=1}^T q(z_t | z_{t-1})
     13.4, 13.5, 13.21    log p(x) ≥ E_q [log p(x, z_1:T) - log q(z_1:T | x)]
-
-All conditionals are diagonal Gaussians.
 
 Printed otherwise: 13.20 and the left side of 13.21 have the conditional p(x | z_1:T) in place of
 the joint p(x, z_1:T). With it the inequality of 13.20 is wrong: its right side can exceed log p(x),
@@ -24,7 +23,7 @@ import numpy as np
 from . import checks
 from .autodiff import Array, Tensor, logsumexp
 from .autodiff.tree import Tree, float_dtype
-from .gaussian import log_normal, sum_per_example
+from .gaussian import elementwise, log_normal, sum_per_example
 from .nn import MLP
 
 
@@ -32,8 +31,8 @@ class Conditional(Protocol):
     """What an encoder or decoder must be: a diagonal Gaussian over one level, given a neighbour.
 
     conditional(theta, z) -> (mean, log_var). z (batch, ...) is the level that is given; mean
-    (batch, ...) has the shape of the level that it is over, and log_var is finite and broadcasts
-    against mean: a number will do. theta is whatever the model is called with.
+    (batch, ...) has the shape of the level that it is over, and log_var is a number or broadcasts
+    against mean; both are finite floats. theta is whatever the model is called with.
 
     Any function of these two arguments is one. GaussianConditional makes one of an MLP.
     """
@@ -51,11 +50,13 @@ class MarkovianHVAE:
     is per example, in nats, and differentiable in theta.
 
     ValueError for lists of different lengths or none at all; later for shapes that do not chain,
-    log-variances that are not finite, and eps of the wrong length or shape; each names the level.
+    eps of the wrong length or shape, and anything not finite, which names the level and the first
+    bad element; TypeError for anything but floats.
     """
 
     def __init__(self, encoders: Sequence[Conditional], decoders: Sequence[Conditional]):
-        self.encoders, self.decoders = list(encoders), list(decoders)
+        self.encoders = _conditionals("encoder", encoders)
+        self.decoders = _conditionals("decoder", decoders)
         if not self.encoders or len(self.encoders) != len(self.decoders):
             raise ValueError(f"MarkovianHVAE: expected as many encoders as decoders, at least one, "
                              f"got {len(self.encoders)} and {len(self.decoders)}")
@@ -77,11 +78,13 @@ class MarkovianHVAE:
 
         zs = [z_1, ..., z_T].
         """
-        z = self._levels(x, zs)
+        return self._log_joint(theta, self._levels(x, zs))
+
+    def _log_joint(self, theta: Tree, z: list[Array]) -> Array:
         log_p = sum_per_example(log_normal(z[self.T], 0.0, 0.0))
         for t in range(1, self.T + 1):
             mean, log_var = self._p(theta, t, z[t], z[t - 1])
-            log_p = log_p + sum_per_example(log_normal(z[t - 1], mean, log_var))
+            log_p = log_p + _log_density(f"decoder {t}", z[t - 1], mean, log_var)
         return log_p
 
     def log_posterior(self, theta: Tree, x: Array, zs: Sequence[Array]) -> Array:
@@ -90,7 +93,7 @@ class MarkovianHVAE:
         log_q: Any = 0.0
         for t in range(1, self.T + 1):
             mean, log_var = self._q(theta, t, z[t - 1], z[t])
-            log_q = log_q + sum_per_example(log_normal(z[t], mean, log_var))
+            log_q = log_q + _log_density(f"encoder {t}", z[t], mean, log_var)
         return log_q
 
     # -- the bound
@@ -102,30 +105,27 @@ class MarkovianHVAE:
         Its mean over eps is the ELBO. eps: T arrays, eps[t-1] of z_t's shape makes z_t from
         z_{t-1}; rng draws them in this order.
         """
-        zs, log_q = self._draw(theta, x, rng, eps)
-        return self.log_joint(theta, x, zs) - log_q
+        z, log_q = self._draw(theta, x, rng, eps)
+        return self._log_joint(theta, z) - log_q
 
     def encode(self, theta: Tree, x: Array, rng: np.random.Generator | None = None, *,
                eps: Sequence[Array] | None = None) -> list[Array]:
         """[z_1, ..., z_T] ~ q(z_1:T | x), z_t = mean + exp(log_var/2) eps[t-1]."""
-        zs, _ = self._draw(theta, x, rng, eps)
-        return zs
+        return self._draw(theta, x, rng, eps)[0][1:]
 
     def _draw(self, theta: Tree, x: Array, rng: Any, eps: Any) -> tuple[list[Array], Array]:
-        """z_1:T ~ q(z_1:T | x) and its log q(z_1:T | x)."""
-        z = checks.floats("x", x)
+        """[x, z_1, ..., z_T], z_1:T ~ q(z_1:T | x), and log q(z_1:T | x)."""
+        z = [checks.floats("x", x)]
         checks.either("encode", rng=rng, eps=eps)
         given = self._one_for_each_level("encode", eps)
-        zs: list[Array] = []
         log_q: Any = 0.0
         for t in range(1, self.T + 1):
-            mean, log_var = self._q(theta, t, z)
+            mean, log_var = self._q(theta, t, z[t - 1])
             e = _noise("encode", t, mean, rng, given[t - 1])
-            z = mean + np.exp(0.5 * log_var) * e
-            zs.append(z)
+            z.append(_drawn(f"encoder {t}: z_{t}", mean, log_var, e))
             # log N(z; mean, var): z is exactly e standard deviations from its mean
             log_q = log_q + sum_per_example(log_normal(e, 0.0, 0.0) - 0.5 * log_var)
-        return zs, log_q
+        return z, log_q
 
     def importance_bound(self, theta: Tree, x: Array, samples: int,
                          rng: np.random.Generator | None = None, *,
@@ -139,7 +139,7 @@ class MarkovianHVAE:
         n = len(x)
         if eps is not None:
             eps = [_numbers(f"importance_bound: eps[{i}]", e, (K, n, ...))
-                   for i, e in enumerate(eps)]
+                   for i, e in enumerate(self._one_for_each_level("importance_bound", eps))]
             eps = [np.reshape(e, (K * n, *e.shape[2:])) for e in eps]
         copies = np.reshape(np.broadcast_to(x, (K, *x.shape)), (K * n, *x.shape[1:]))
         log_ratio = np.reshape(self.elbo(theta, copies, rng, eps=eps), (K, n))
@@ -149,17 +149,14 @@ class MarkovianHVAE:
 
     def sample(self, theta: Tree, shape: Sequence[int], rng: np.random.Generator | None = None, *,
                z_T: Array | None = None, eps: Sequence[Array] | None = None) -> Array:
-        """x ~ p(x): z_T ~ N(0, I) of the given shape (n, ...), then p(z_{t-1} | z_t) down to x.
-
-        z_T and eps as for ancestral_path.
-        """
+        """x ~ p(x), the end of ancestral_path, which tells the arguments."""
         *_, (_, x) = self.ancestral_path(theta, shape, rng, z_T=z_T, eps=eps)
         return x
 
     def ancestral_path(self, theta: Tree, shape: Sequence[int],
                        rng: np.random.Generator | None = None, *, z_T: Array | None = None,
                        eps: Sequence[Array] | None = None) -> Iterator[tuple[int, Array]]:
-        """(t, z_t) for t = T, ..., 0; z_T has the given shape (n, ...).
+        """(t, z_t) for t = T, ..., 0: z_T ~ N(0, I) of this shape (n, ...), then p(z_{t-1} | z_t).
 
         Instead of rng, z_T and eps may be given: T arrays, eps[t-1] makes z_{t-1} from z_t.
         """
@@ -168,14 +165,21 @@ class MarkovianHVAE:
         if z_T is None and rng is None:
             raise ValueError("sample: without z_T it needs rng")
         given = self._one_for_each_level("sample", eps)
+        shape = checks.lengths("sample: shape", shape, axes=1)
         if z_T is None:
             z = checks.noise("sample", shape, float_dtype(theta), rng, None)
         else:
-            z = checks.floats("sample: z_T", np.asanyarray(z_T), tuple(shape))
+            z_T = np.asanyarray(z_T) if isinstance(z_T, (list, tuple)) else z_T
+            z = checks.floats("sample: z_T", z_T, shape)
+        return self._down(theta, z, rng, given)
+
+    def _down(self, theta: Tree, z: Array, rng: Any, given: list) -> Iterator[tuple[int, Array]]:
+        # apart from ancestral_path, which so refuses what is wrong when it is called
         yield self.T, z
         for t in range(self.T, 0, -1):
             mean, log_var = self._p(theta, t, z)
-            z = mean + np.exp(0.5 * log_var) * _noise("sample", t - 1, mean, rng, given[t - 1])
+            e = _noise("sample", t - 1, mean, rng, given[t - 1])
+            z = _drawn(f"decoder {t}: z_{t - 1}", mean, log_var, e)
             yield t - 1, z
 
     # -- the levels, checked
@@ -190,19 +194,17 @@ class MarkovianHVAE:
 
     def _levels(self, x: Array, zs: Sequence[Array]) -> list[Array]:
         """[z_0, ..., z_T] with z_0 = x."""
-        x = checks.floats("x", x)
-        above = [checks.floats(f"z_{t}", z, finite=False) for t, z in enumerate(zs, start=1)]
+        above = [checks.floats(f"z_{t}", z) for t, z in enumerate(checks.listed("zs", zs), start=1)]
         if len(above) != self.T:
             raise ValueError(f"expected {self.T} latents z_1, ..., z_{self.T}, got {len(above)}")
-        return [x, *above]
+        return [checks.floats("x", x), *above]
 
     def _one_for_each_level(self, who: str, eps: Sequence[Array] | None) -> list[Array | None]:
-        if eps is None:
-            return [None] * self.T
-        if len(eps) != self.T:
+        given = [None] * self.T if eps is None else checks.listed(f"{who}: eps", eps)
+        if len(given) != self.T:
             raise ValueError(f"{who}: eps must hold {self.T} arrays, one for each level, "
-                             f"got {len(eps)}")
-        return list(eps)
+                             f"got {len(given)}")
+        return given
 
 
 class GaussianConditional:
@@ -211,25 +213,28 @@ class GaussianConditional:
     part(theta, z (batch, n_in)) -> (mean, log_var), both (batch, n_out). Its parameters are
     theta[name], so that all levels of a model can share one dict. log_var = m tanh(head/m) with
     m = max_log_var: it stays within (-m, m), so that no variance vanishes or overflows.
-    ValueError for sizes below 1, an unknown activation, max_log_var that is not positive.
+    ValueError for sizes below 1, an unknown activation, max_log_var not positive, theta without it.
     """
 
     def __init__(self, name: str, n_in: int, n_out: int, hidden: Sequence[int] = (64, 64),
                  max_log_var: float = 10.0, activation: str = "tanh"):
-        self.name, self.n_out = name, n_out
+        checks.instance("GaussianConditional: name", name, str)
+        self.name, self.n_out = name, checks.integer("GaussianConditional: n_out", n_out)
+        n_in = checks.integer("GaussianConditional: n_in", n_in)
+        hidden = checks.lengths("GaussianConditional: hidden", hidden)
         self.max_log_var = checks.positive("GaussianConditional: max_log_var", max_log_var)
         self.net = MLP((n_in, *hidden, 2 * n_out), activation)
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
-        """The MLP's random parameters; the last weight times 0.3.
-
-        A chain of wild first guesses trains badly.
-        """
+        """The MLP's, the last weight times 0.3: a chain of wild first guesses trains badly."""
         theta = self.net.init(rng, dtype)
         theta[list(theta)[-2]] *= 0.3
         return theta
 
     def __call__(self, theta: Tree, z: Array) -> tuple[Array, Array]:
+        if not isinstance(theta, dict) or self.name not in theta:
+            got = [*theta] if isinstance(theta, dict) else checks.what(theta)
+            raise ValueError(f"theta must be a dict with a key {self.name!r}, got {got}")
         out, m = self.net(theta[self.name], z), self.max_log_var
         return out[..., : self.n_out], m * np.tanh(out[..., self.n_out :] / m)
 
@@ -244,23 +249,37 @@ def _moments(who: str, conditional: Conditional, theta: Tree, given: tuple[int, 
     given, over: (t, z_t) for the level that is given and the one it is over, None if not known yet.
     """
     t, z = given
-    try:
-        made = conditional(theta, z)
-    except ValueError as error:
-        raise ValueError(f"{who}, given z_{t} of shape {z.shape}: {error}") from error
+    made = checks.called(f"{who}, given z_{t} of shape {z.shape},", conditional, theta, z)
     if not isinstance(made, tuple) or len(made) != 2:
         raise TypeError(f"{who} must return a tuple (mean, log_var), got {type(made).__name__}")
-    mean, log_var = checks.floats(f"{who}: mean", made[0], (...,), finite=False), made[1]
+    mean = checks.floats(f"{who}: mean", made[0], (...,))
+    log_var = elementwise(f"{who}: log_var", made[1])
     if mean.shape[:1] != z.shape[:1] or not _broadcasts(np.shape(log_var), mean.shape):
         raise ValueError(f"{who}: expected a mean of shape ({len(z)}, ...) and a log_var that "
                          f"broadcasts against it, got {mean.shape} and {np.shape(log_var)}")
     if over[1] is not None:
         checks.like(f"{who}: mean", mean, f"z_{over[0]}", over[1])
-    if not np.all(np.isfinite(log_var)):
-        raise ValueError(f"{who} gives a log-variance that is not finite")
     if not isinstance(log_var, Tensor):
         log_var = np.asarray(log_var, mean.dtype)  # a number must not widen float32
-    return mean, log_var
+    return mean, checks.floats(f"{who}: log_var", log_var, (...,))
+
+
+def _drawn(name: str, mean: Array, log_var: Array, e: Array) -> Array:
+    """mean + exp(log_var/2) e; a log_var that is finite may still be too large for its exp."""
+    return checks.floats(f"{name} = mean + exp(log_var/2) eps", mean + np.exp(0.5 * log_var) * e)
+
+
+def _log_density(who: str, z: Array, mean: Array, log_var: Array) -> Array:
+    """log N(z; mean, exp(log_var)) (batch,): -inf is one, nan is none."""
+    log_p = sum_per_example(log_normal(z, mean, log_var))
+    if np.isnan(log_p).any():  # 0 times inf, at z = mean
+        raise ValueError(f"{who}: log_var is too small, exp(-log_var) overflows")
+    return log_p
+
+
+def _conditionals(kind: str, given: Any) -> list[Conditional]:
+    return [checks.function(f"MarkovianHVAE: {kind} {t}", f, f"{kind}(theta, z)")
+            for t, f in enumerate(checks.listed(f"MarkovianHVAE: {kind}s", given), start=1)]
 
 
 def _broadcasts(shape: tuple, onto: tuple) -> bool:
@@ -271,8 +290,7 @@ def _broadcasts(shape: tuple, onto: tuple) -> bool:
 def _noise(who: str, t: int, mean: Array, rng: Any, e: Any) -> Array:
     """Standard normal noise like mean, for z_t: e, or drawn from rng when e is None."""
     name = f"the eps that makes z_{t}"
-    if e is not None:
-        e = _numbers(f"{who}: {name}", e, mean.shape)
+    e = None if e is None else _numbers(f"{who}: {name}", e, mean.shape)
     return checks.noise(who, mean.shape, mean.dtype, rng, e, name)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
-from .autodiff import ravel, stop_gradient, tree_map
+from .autodiff import ravel, stop_gradient, tree_leaves, tree_map
 from .autodiff.tree import Tree, is_float
 
 
@@ -61,10 +61,16 @@ class Adam:
     def update(self, theta: Tree, grads: Tree, state: dict) -> tuple[Tree, dict]:
         """theta and state after one step; grads is a tree like theta.
 
-        ValueError when trees or shapes differ, TypeError for a gradient that is not float.
+        ValueError when trees or shapes differ or a gradient is nan or infinite, TypeError for one
+        that is not float.
         """
         flat, unravel = ravel(theta)
         g = _flat_like(theta, grads)
+        if not np.isfinite(g).all():
+            raise _not_finite(theta, grads)
+        if not isinstance(state, dict) or state.keys() != {"step", "m", "v"}:
+            raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and "
+                            f"v, got {list(state) if isinstance(state, dict) else state!r}")
         if state["m"].shape != flat.shape:
             raise ValueError(f"Adam: state is of {state['m'].size} parameters, "
                              f"theta has {flat.size}")
@@ -115,6 +121,18 @@ class EMA:
     def value(self, state: Tree) -> Tree:
         """The average as parameters of the caller's own."""
         return stop_gradient(state)
+
+
+def _not_finite(theta: Tree, grads: Tree) -> ValueError:
+    """The first gradient that is not finite, by the place of its parameter."""
+    named = tree_map(lambda _, g: g if is_float(g) else 0.0, theta, grads)
+    for place, g in tree_leaves(named):
+        finite = np.isfinite(g)
+        if not finite.all():
+            at = tuple(map(int, np.argwhere(~finite)[0])) if np.ndim(g) else ()
+            return ValueError(f"Adam: the gradient of parameter {place or 'theta'} must be finite, "
+                              f"got {np.asarray(g)[at]} at index {at}")
+    raise AssertionError("all gradients are finite")
 
 
 def _flat_like(theta: Tree, grads: Tree) -> np.ndarray:

@@ -137,3 +137,96 @@ def test_newer_versions(saved):
     header = {"format": "refvdm checkpoint", "version": 2, "tree": {"value": 1}}
     np.savez(saved, header=np.frombuffer(json.dumps(header).encode(), np.uint8))
     unusable(saved, "version 2, newer than this refvdm reads")
+
+
+@pytest.mark.parametrize("tree, place", [
+    ({"a": [{(1, 2): 0}]}, r"\(1, 2\) of type tuple in \['a'\]\[0\]"), ({np.int64(1): 0}, "int64 in the root"),
+    ({"a": (np.zeros(2, [("x", object)]),)}, r"\['a'\]\[0\]"), ([np.array(["s"])], r"dtype <U1.* at \[0\]"),
+    ({"a": np.ma.masked_array([1.0], [True])}, r"a masked array.* at \['a'\]"), (np.str_("a"), "at the root"),
+    ({"a": np.zeros(1, "M8[s]")}, r"at \['a'\]")])
+def test_what_could_not_be_loaded_is_refused_when_saving(tmp_path, tree, place):
+    with pytest.raises(TypeError, match=f"save_checkpoint: .*{place}"):
+        save_checkpoint(tmp_path / "c", tree)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "c", {"x": 1})
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device; the checkpoint was not written.*: '.*/c'") as caught:
+        save_checkpoint(tmp_path / "c", {"x": 2})
+    assert caught.value.errno == 28 and caught.value.filename == str(tmp_path / "c")
+    assert load_checkpoint(tmp_path / "c") == {"x": 1} and os.listdir(tmp_path) == ["c"]
+
+
+def earlier(path, header, **arrays):
+    """A file as it was before there was a digest."""
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+
+
+def test_earlier_files_are_read(tmp_path):
+    earlier(tmp_path / "c.npz", {"format": "refvdm checkpoint", "version": 1, "tree": {"list": [{"array": 0}]}},
+            **{"0": np.arange(6.0).reshape(2, 3)})
+    assert same(load_checkpoint(tmp_path / "c.npz"), [np.arange(6.0).reshape(2, 3)])
+
+
+@pytest.mark.parametrize("version", [float("nan"), True, 0, -3, 1.0, "1", None])
+def test_versions_that_are_none(tmp_path, version):
+    earlier(tmp_path / "c.npz", {"format": "refvdm checkpoint", "version": version, "tree": {"value": 1}})
+    unusable(tmp_path / "c.npz", "version must be an integer of at least 1")
+
+
+@pytest.mark.parametrize("tree", [{"set": []}, {"value": [1]}, {"value": {}}, {"array": -1}, {"array": True},
+                                  {"array": 7}, {}, {"list": [], "tuple": []}, {"dict": [[[1], {"value": 1}]]}, 3])
+def test_headers_that_describe_no_tree(tmp_path, tree):
+    earlier(tmp_path / "c.npz", {"format": "refvdm checkpoint", "version": 1, "tree": tree}, **{"0": np.ones(2)})
+    unusable(tmp_path / "c.npz", "corrupt, truncated or not a checkpoint")
+
+
+@pytest.mark.parametrize("old, new", [(b"(9000,)", b"(1000,)"), (b"<f8", b"<f4"), (b"(9000,)", b"(9**9,)"),
+                                      (b"(9000,), }       ", b"(134217728,), }  ")])
+def test_a_members_header_is_held_against_its_bytes(tmp_path, old, new):
+    """Even with a CRC that fits: half the numbers is not the array, and a promised GiB is not allocated."""
+    import tracemalloc
+    import zipfile
+    earlier(tmp_path / "a.npz", {"format": "refvdm checkpoint", "version": 1, "tree": {"array": 0}},
+            **{"0": np.arange(9000.0)})
+    with zipfile.ZipFile(tmp_path / "a.npz") as good, zipfile.ZipFile(tmp_path / "c.npz", "w") as bad:
+        for name in good.namelist():
+            content = good.read(name)
+            bad.writestr(name, content.replace(old, new) if name == "0.npy" else content)
+    assert same(load_checkpoint(tmp_path / "a.npz"), np.arange(9000.0))
+    tracemalloc.start()
+    unusable(tmp_path / "c.npz", "corrupt")
+    assert tracemalloc.get_traced_memory()[1] < 3e6
+    tracemalloc.stop()
+
+
+def test_compressed_members_are_refused(tmp_path):
+    header = {"format": "refvdm checkpoint", "version": 1, "tree": {"array": 0}}
+    np.savez_compressed(tmp_path / "c.npz", header=np.frombuffer(json.dumps(header).encode(), np.uint8),
+                        **{"0": np.zeros(10**6)})
+    unusable(tmp_path / "c.npz", "does not fit into the file")
+
+
+def test_single_bits_of_a_large_file_never_pass_unseen(tmp_path):
+    tree = {"theta": np.random.default_rng(0).standard_normal(9000), "step": 3}
+    save_checkpoint(tmp_path / "c", tree)
+    whole, rng = (tmp_path / "c").read_bytes(), np.random.default_rng(1)
+    assert len(whole) > 2**16
+    for earlier_file in (False, True):
+        data = whole[:-73] + b"\0\0" if earlier_file else whole
+        for bit in rng.integers(8 * len(data), size=150):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            (tmp_path / "c").write_bytes(flipped)
+            try:
+                read = load_checkpoint(tmp_path / "c")
+            except CheckpointError:
+                assert (tmp_path / "c").read_bytes() == bytes(flipped)
+            else:  # zip has bytes that mean nothing, and an earlier file no digest over them
+                assert earlier_file and same(read, tree), bit

@@ -389,15 +389,24 @@ def test_parameters():
     shapes = {"W": (3, 2), "b": ()}
     theta = {"b": 1.0, "W": X}
     assert checks.parameters("theta", theta, shapes) is theta
-    refused(ValueError, "theta must be a dict of shapes {'W': (3, 2), 'b': ()}, got {'W': (3, 2), 'b': (1,)}",
+    refused(TypeError, "theta['b'] must be an array of floats, got list; np.array(x, float) makes it one",
             checks.parameters, "theta", {"W": X, "b": [1.0]}, shapes)
+    refused(ValueError, "theta must be a dict of shapes {'W': (3, 2), 'b': ()}, got {'W': (3, 2), 'b': (1,)}",
+            checks.parameters, "theta", {"W": X, "b": np.ones(1)}, shapes)
     refused(ValueError, "theta must be a dict of shapes {'W': (3, 2), 'b': ()}, got {'W': (3, 2)}",
             checks.parameters, "theta", {"W": X}, shapes)
     refused(ValueError, "theta must be a dict of shapes {}, got {'c': (2,)}",
-            checks.parameters, "theta", {"c": [1, 2]}, {})
+            checks.parameters, "theta", {"c": np.ones(2)}, {})
     for bad in (None, [theta], X):
         refused(ValueError, f"theta must be a dict of shapes {shapes}, got {type(bad).__name__}",
                 checks.parameters, "theta", bad, shapes)
+    for bad in (X.astype(int), X + 0j, np.ma.array(X), X.view(np.matrix), 1, None, "W"):
+        refused(TypeError, f"theta['W'] must be an array of floats, got {checks.what(bad)}",
+                checks.parameters, "theta", {"b": 1.0, "W": bad}, shapes)
+    n = {"n": np.arange(3)}
+    assert checks.parameters("theta", n, {"n": (3,)}, integers=("n",)) is n
+    refused(TypeError, "theta['n'] must be an array of integers, got dtype float64; cast it with .astype(int)",
+            checks.parameters, "theta", {"n": np.ones(3)}, {"n": (3,)}, integers=("n",))
 
     def f(theta):
         assert checks.parameters("theta", theta, {"W": (3, 2)}) is theta

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from refvdm import experiment
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 common, plu_flow, mhvae_2d, vdm_2d, elbo_forms = (
     importlib.import_module(name) for name in ("common", "plu_flow", "mhvae_2d", "vdm_2d", "elbo_forms"))
@@ -84,13 +86,17 @@ def test_pictures_are_drawn_with_new_results_and_when_one_is_missing(tmp_path, c
         for name in pictures:
             (tmp_path / name).write_text(str(found["steps"]))
 
+    args = experiment.arguments("name", "", 3).parse_args(["--out", str(tmp_path)])
+    (tmp_path / "checkpoint.npz").write_text("bits")
+
     def finish():
         done.clear()
-        common.finish(tmp_path, pictures, results, draw, lambda found: f"{found['steps']} steps")
+        with experiment.Run("name", args, pictures) as folder:
+            folder.finish(results, draw, lambda found: f"{found['steps']} steps")
         return done
 
     assert finish() == ["results"]  # there is no matplotlib
-    monkeypatch.setattr(common, "pyplot", lambda: "plt")
+    monkeypatch.setattr(experiment, "pyplot", lambda: "plt")
     assert finish() == ["drawn"]
     assert finish() == []
     (tmp_path / "b.png").unlink()
@@ -117,9 +123,9 @@ def test_images_stand_side_by_side_with_a_gap():
 
 
 def test_memory_that_is_not_there_is_a_clear_line(capsys):
-    def experiment(args):
+    def trial(args):
         raise MemoryError("Unable to allocate 9 TiB")
-    assert common.guarded("name", experiment, None) == 2
+    assert experiment.guarded("name", trial, None) == 2
     assert capsys.readouterr().err == "name: not enough memory: Unable to allocate 9 TiB\n"
 
 

@@ -137,13 +137,14 @@ def test_every_bit_generator_resumes(tmp_path, generator):
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 import numpy as np
 sys.path[:0] = sys.argv[2:]
 import test_fit
 def slow(theta, rng):
     time.sleep(0.02)
     return test_fit.noisy(theta, rng)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 print("started", flush=True)
 test_fit.run(slow, steps=200, checkpoint=sys.argv[1], checkpoint_every=5)
 """
@@ -191,7 +192,7 @@ def test_a_nan_gradient_of_a_finite_loss_never_reaches_a_checkpoint(tmp_path):
         return noisy(theta, rng) + (0 * np.sqrt(np.sum(theta["x"] * 0)) if loss.count == 20 else 0)
 
     loss.count = 0
-    finite = r"step 20: the loss was finite but parameter \['x'\] is not"
+    finite = r"step 20: the loss was finite but Adam: the gradient of parameter \['x'\] must be finite, got nan"
     with pytest.warns(RuntimeWarning), pytest.raises(NonFiniteLoss, match=finite):
         run(loss, checkpoint=tmp_path / "c")
     assert load_checkpoint(tmp_path / "c")["step"] == 10
@@ -219,7 +220,7 @@ def test_checkpoints_of_other_runs_are_refused_and_never_overwritten(tmp_path):
     refused(path, "optimizer.learning_rate is 0.3 here and 0.2 there",
             optimizer=Adam(0.3, cosine_steps=40), settings=same)
     refused(path, "ema is 0.9 here and 0.8 there", ema=EMA(0.9), settings=same)
-    with pytest.raises(CheckpointError, match=r"other parameters: expected shape \(4,\) float32, found \(3,\) float32"):
+    with pytest.raises(CheckpointError, match=r"field 'theta' is .*: expected shape \(4,\) float32, found \(3,\)"):
         fit(noisy, {"x": np.zeros(4, np.float32), "n": 7}, np.random.default_rng(5),
             steps=40, optimizer=Adam(0.2, cosine_steps=40),
             ema=EMA(0.8), validate_every=10, checkpoint=path, settings=same, progress=False)
@@ -279,3 +280,85 @@ def test_the_generator_is_checked():
 def test_the_loss_must_be_callable():
     with pytest.raises(TypeError, match=r"fit: loss must be callable as loss\(theta, rng\), got float"):
         fit(1.0, {"x": np.zeros(3)}, np.random.default_rng(0), steps=1, optimizer=Adam(0.1))
+
+
+@pytest.mark.parametrize("loss", [lambda theta, rng: 3.0, lambda theta, rng: np.float64(rng.random()),
+                                  lambda theta, rng: (np.sum(TARGET * theta["n"]), {"a": 1.0})])
+def test_a_loss_that_never_met_theta_is_an_error_at_step_1(tmp_path, loss):
+    with pytest.raises(ValueError, match=r"step 1: the loss gave .* does not depend on theta"):
+        run(loss, checkpoint=tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kwargs, match", [
+    ({"validate": 3.0}, r"fit: validate must be callable as validate\(theta\), got float"),
+    ({"optimizer": 0.1}, "fit: optimizer must be a Adam, got float"),
+    ({"ema": 0.9}, "fit: ema must be a EMA, got float"),
+    ({"validate": lambda theta: "low"}, "the value of validate must be one real number, got str"),
+    ({"validate": lambda theta: None}, "the value of validate must be one real number, got NoneType"),
+    ({"validate": lambda theta: theta["x"]}, r"the value of validate must be one real number, got shape \(3,\)"),
+    ({"validate": lambda theta: 1j}, "the value of validate must be one real number, got complex"),
+    ({"validate": lambda theta: np.ma.masked_array(1.0, True)}, "one real number, got a masked array"),
+    ({"validate": lambda theta: (1.0, {"a": "b"})}, "'a' of validate must be one real number, got str"),
+    ({"validate": lambda theta: (1.0, {3: 1.0})}, "a dict of named numbers"),
+    ({"loss": lambda theta, rng: (noisy(theta, rng), {"a": np.ones(2)})}, r"'a' of loss must be .*, got shape \(2,\)"),
+    ({"loss": lambda theta, rng: None}, "the value of loss must be one real number, got NoneType"),
+])
+def test_wrong_kinds_are_named(kwargs, match):
+    with pytest.raises((TypeError, ValueError), match=match):
+        run(**kwargs)
+
+
+def test_there_must_be_something_to_train():
+    with pytest.raises(ValueError, match="theta must hold at least one array of floats"):
+        fit(noisy, {"n": 7}, np.random.default_rng(0), steps=1, optimizer=Adam(0.1))
+
+
+def test_a_resumed_run_may_have_a_first_loss_of_extras_and_integers(tmp_path):
+    def loss(theta, rng):
+        return noisy(theta, rng), {"draw": theta["x"][0] * 2, "n": 3, "b": True}
+
+    row = run(loss, steps=10).history[0]
+    assert row["n"] == 3.0 and row["b"] == 1.0 and isinstance(row["draw"], float)
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("field, change", [
+    ("step", -5), ("step", 2.5), ("step", 10**9), ("step", 41), ("step", True), ("step", None), ("step", 30),
+    ("best_step", -1), ("best_step", 41), ("best_step", 2.0), ("best_value", "low"), ("best_value", [1.0]),
+    ("sums", 3), ("sums", {"loss": "a"}), ("sums", {3: 1.0}), ("history", 3), ("history", [3]), ("history", [{}]),
+    ("history", [{"step": 41}]), ("history", [{"step": 0}]), ("history", [{"step": 10, "loss": "a"}]),
+    ("rng", None), ("rng", {}), ("rng", {"bit_generator": "PCG64"}), ("theta", {"x": np.zeros(4, np.float32), "n": 7}),
+    ("theta", {"x": np.full(3, NAN, np.float32), "n": 7}), ("theta", {"x": np.zeros(3), "n": 7}), ("theta", None),
+    ("theta", {"x": np.zeros(3, np.float32), "n": "7"}), ("theta", {"x": 0.0, "n": 7}), ("best", []),
+    ("average", {"x": np.full(3, np.inf, np.float32), "n": 7}), ("optimizer", {"step": np.array(40)}), ("optimizer", 0),
+])
+def test_whole_files_with_wrong_content_name_the_file_and_the_field(tmp_path, field, change):
+    path = tmp_path / "c.npz"
+    run(checkpoint=path)
+    save_checkpoint(path, {**load_checkpoint(path), field: change})
+    refused(path, f"c.npz is a whole checkpoint, but its field '{field}' is not that of this run: ")
+
+
+@pytest.mark.parametrize("key, value", [("state", {"state": -1, "inc": 3}), ("state", {"state": 2.5, "inc": 3}),
+                                        ("state", {"state": 2**128, "inc": 3}), ("has_uint32", "no"),
+                                        ("uinteger", 2**32)])
+def test_a_generators_state_that_numpy_cannot_take_leaves_the_generator_as_it_was(tmp_path, key, value):
+    path, rng = tmp_path / "c.npz", np.random.default_rng(5)
+    run(checkpoint=path)
+    saved, before = load_checkpoint(path), rng.bit_generator.state
+    save_checkpoint(path, {**saved, "rng": {**saved["rng"], key: value}})
+    refused(path, "its field 'rng' ")
+    assert rng.bit_generator.state == before
+
+
+def test_two_runs_on_one_checkpoint_at_once(tmp_path):
+    def loss(theta, rng):
+        with pytest.raises(CheckpointError, match=r"c\.npz is in use by process"):
+            run(checkpoint=tmp_path / "c.npz")
+        return noisy(theta, rng)
+
+    assert bits(run(loss, steps=3, checkpoint=tmp_path / "c.npz")) == bits(run(steps=3))
+    assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]

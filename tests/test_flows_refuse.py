@@ -21,7 +21,20 @@ def test_perm_must_be_a_permutation(perm):
         layer.matrix(theta)
 
 
-@pytest.mark.parametrize("perm", [[0, 1, 3], [0, 1, -1], [0.0, 1.0, 2.0]])
+def test_perm_and_sign_must_be_integers():
+    """A float would be a parameter that is learned, a list has no dtype."""
+    layer = PLU(3)
+    theta = layer.init(np.random.default_rng(0))
+    for key in ("perm", "sign"):
+        for bad, got in ((theta[key].astype(float), "dtype float64"), (theta[key].tolist(), "list"),
+                         (theta[key].astype(bool), "dtype bool"), (np.ma.array(theta[key]), "a masked array")):
+            for call in (lambda t: layer.forward(t, np.ones((1, 3))), lambda t: layer.inverse(t, np.ones((1, 3))),
+                         layer.matrix, layer.sign, layer.log_det):
+                with pytest.raises(TypeError, match=rf"PLU: theta\['{key}'\] must be an array of integers, got {got}"):
+                    call(theta | {key: bad})
+
+
+@pytest.mark.parametrize("perm", [[0, 1, 3], [0, 1, -1]])
 def test_perm_out_of_range(perm):
     layer = PLU(3)
     theta = layer.init(np.random.default_rng(0)) | {"perm": np.array(perm)}

@@ -72,13 +72,13 @@ def test_log_variances_must_be_finite(t, bad):
     path, eps = [X, X, X], rng().standard_normal((3, 3, 2))
     for model, call in [(MarkovianHVAE(parts, [keep] * 3), lambda model: model.elbo(None, X, rng())),
                         (MarkovianHVAE(parts, [keep] * 3), lambda model: model.log_posterior(None, X, path))]:
-        with pytest.raises(ValueError, match=f"^encoder {t} gives a log-variance that is not finite"):
+        with pytest.raises(ValueError, match=rf"^encoder {t}: log_var must be finite, got {bad} at index \(1,\)"):
             call(model)
     model = MarkovianHVAE([keep] * 3, parts)
     for call in (lambda: model.elbo(None, X, rng()), lambda: model.log_joint(None, X, path),
                  lambda: model.sample(None, (3, 2), rng()),
                  lambda: model.importance_bound(None, X, 2, rng()), lambda: model.sample(None, (3, 2), z_T=X, eps=eps)):
-        with pytest.raises(ValueError, match=f"^decoder {t} gives a log-variance that is not finite"):
+        with pytest.raises(ValueError, match=rf"^decoder {t}: log_var must be finite, got {bad} at index \(1,\)"):
             call()
 
 
@@ -228,10 +228,18 @@ def test_bound_of_the_log_variance_is_positive(bad):
 
 
 def test_settings_of_the_network():
+    for bad in (0, -1, 1.0, True, None, "2"):
+        with pytest.raises(ValueError, match=f"n_in must be an integer of at least 1, got {bad!r}"):
+            GaussianConditional("a", bad, 2)
+        with pytest.raises(ValueError, match=f"n_out must be an integer of at least 1, got {bad!r}"):
+            GaussianConditional("a", 2, bad)
+    for hidden in (None, 4, (4.0,), (True,), "64", (-1,)):
+        with pytest.raises(ValueError, match="GaussianConditional: hidden must be a tuple of integers"):
+            GaussianConditional("a", 2, 2, hidden)
     with pytest.raises(ValueError, match="sizes"):
-        GaussianConditional("a", 0, 2)
-    with pytest.raises(ValueError, match="sizes"):
-        GaussianConditional("a", 2, 0)
+        GaussianConditional("a", 2, 2, (0,))
+    with pytest.raises(TypeError, match="GaussianConditional: name must be a str, got list"):
+        GaussianConditional(["a"], 2, 2)
     with pytest.raises(ValueError, match="activation"):
         GaussianConditional("a", 2, 2, activation="sin")
     with pytest.raises(TypeError, match="float dtype"):

@@ -197,3 +197,29 @@ def test_numpy_scalars_as_settings_do_not_widen_float32():
     assert theta.dtype == state["m"].dtype == state["v"].dtype == np.float32
     ema = EMA(np.float64(0.5))
     assert ema.update(ema.init(theta), theta).dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_named(bad):
+    theta = {"n": 3, "W": [np.zeros(2), np.zeros((2, 3), np.float32)], "s": 1.0}
+    grads = {"n": None, "W": [np.ones(2), np.ones((2, 3), np.float32)], "s": 1.0}
+    opt = Adam(0.1)
+    grads["W"][1][1, 2] = bad
+    with pytest.raises(ValueError, match=rf"parameter \['W'\]\[1\] must be finite, got {bad} at index \(1, 2\)"):
+        opt.update(theta, grads, opt.init(theta))
+    grads["W"][1][1, 2] = 0.0
+    with pytest.raises(ValueError, match=rf"gradient of parameter \['s'\] must be finite, got {bad} at index \(\)"):
+        opt.update(theta, {**grads, "s": bad}, opt.init(theta))
+
+
+@pytest.mark.parametrize("state", [None, {}, {"m": np.zeros(2), "v": np.zeros(2)}, [0, 1, 2]])
+def test_a_state_that_is_none_of_adams(state):
+    with pytest.raises(TypeError, match="Adam: state must be what init or update gave"):
+        Adam(0.1).update(np.zeros(2), np.ones(2), state)
+
+
+@pytest.mark.parametrize("kwargs", [{"learning_rate": np.inf}, {"learning_rate": np.nan}, {"cosine_steps": 2.7},
+                                    {"cosine_steps": True}, {"cosine_steps": 0}, {"epsilon": np.inf}])
+def test_settings_of_the_wrong_kind(kwargs):
+    with pytest.raises(ValueError, match=f"Adam: {next(iter(kwargs))} must be"):
+        Adam(**kwargs)

@@ -282,12 +282,12 @@ def test_errors_in_the_arguments():
     for seed in (-1, 0.0, True, None, [1]):
         with pytest.raises(ValueError, match="evaluate: seed must be an integer of at least 0, got"):
             evaluate(MODEL, THETA, DATA, seed=seed)
-    with pytest.raises(ValueError, match="x_0 must hold at least one example"):
+    with pytest.raises(ValueError, match="evaluate: data must hold at least one example"):
         evaluate(MODEL, THETA, DATA[:0])
-    with pytest.raises(ValueError, match=r"x_0 must be finite, got nan at index \(7, 1\)"):
+    with pytest.raises(ValueError, match=r"evaluate: data must be finite, got nan at index \(7, 1\)"):
         evaluate(MODEL, THETA, np.where(np.arange(20).reshape(10, 2) == 15, np.nan, DATA), chunk=2)
     for bad in (DATA.astype(int), DATA.tolist()):
-        with pytest.raises(TypeError, match="x_0 must be an array of floats"):
+        with pytest.raises(TypeError, match="evaluate: data must be an array of floats"):
             evaluate(MODEL, THETA, bad)
 
 

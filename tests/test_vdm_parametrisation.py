@@ -312,7 +312,8 @@ def test_errors_of_converted_denoisers():
     with pytest.raises(ValueError, match="ConvertedDenoiser: parametrisation must be one of "
                                          "x_0, eps, v, score, got 'simple'"):
         ConvertedDenoiser(predicts_x_0, schedule, "simple")
-    with pytest.raises(ValueError, match="convert: value must have x_t's shape"):
+    with pytest.raises(ValueError,
+                       match=r"what the network returns must have shape \(2, 3\), got \(1, 3\), asked at t = 1"):
         ConvertedDenoiser(lambda theta, x, t: x[:1], schedule, "v")(None, x, 1)
 
 

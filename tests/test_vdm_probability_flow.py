@@ -334,7 +334,8 @@ def test_errors():
             call(max_steps=1)
         with pytest.raises(TypeError):
             call(dense=True)
-    with pytest.raises(ValueError, match="must return x_0 hat of x_t's shape"):
+    with pytest.raises(ValueError,
+                       match=r"what the denoiser returns must have shape \(2, 2\), got \(2, 1\), asked at t = 20"):
         flow_sample(VDM(lambda theta, x, t: x[:, :1], SCHEDULE, ExactDecoder(gaussian())), None, (2, 2), x_T=x)
 
 

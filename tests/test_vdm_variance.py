@@ -285,10 +285,19 @@ SCHEDULE = Schedule.linear_gamma(4, -3, 3)
 
 
 @pytest.mark.parametrize("variance", [np.ones(4), np.ones(6), np.ones((5, 1)), 1.0, [1, 1, 0, 1, 1], [1, 1, 1, 1, -1],
-                                      [1, 1, np.inf, 1, 1], [1, 1, 1, np.nan, 1], None])
+                                      [1, 1, np.inf, 1, 1], [1, 1, 1, np.nan, 1]])
 def test_errors_of_an_array(variance):
     with pytest.raises(ValueError,
                        match="VDM: variance must hold 5 numbers indexed by t, positive and finite from t = 2 on"):
+        VDM(bent, SCHEDULE, GaussianDecoder(0.1), variance)
+
+
+@pytest.mark.parametrize("variance, got", [
+    (None, "dtype object"), (np.ma.masked_greater(np.ones(5), 2), "a masked array"),
+    (np.ones(5) + 0j, "dtype complex128"),
+    (["1"] * 5, "dtype <U1"), ([True] * 5, "dtype bool")], ids=str)
+def test_what_is_no_array_of_real_numbers(variance, got):
+    with pytest.raises(TypeError, match=f"VDM: variance must hold real numbers, got {got}"):
         VDM(bent, SCHEDULE, GaussianDecoder(0.1), variance)
 
 
@@ -320,7 +329,8 @@ def test_errors_of_names_and_of_learned_variances():
 
 @pytest.mark.parametrize("V", [np.ones(4), np.ones((5, 1)), [0, 0, 1, -1e-9, 1], [0, 0, np.nan, 1, 1], 1.0])
 def test_errors_of_optimal_variance(V):
-    with pytest.raises(ValueError, match="optimal_variance: expected 5 numbers >= 0, indexed by t, got shape"):
+    with pytest.raises(ValueError,
+                       match="optimal_variance: posterior_variance: expected 5 numbers >= 0, indexed by t, got shape"):
         optimal_variance(SCHEDULE, V)
     optimal_variance(SCHEDULE, np.zeros(5))
 

@@ -11,8 +11,8 @@ import numpy as np
 from .. import checks
 from ..autodiff.tree import Tree
 from ..gaussian import sum_per_example
-from ..nn import MLP
-from .layer import Array, Layer, per_example
+from ..nn import MLP, float_dtype
+from .layer import Array, Layer, is_layer, passed, per_example
 
 
 class ActNorm(Layer):
@@ -20,13 +20,15 @@ class ActNorm(Layer):
 
     theta = {"shift": (d,), "log_scale": (d,)}. init(rng, data) gives every feature of y mean 0 and
     variance 1 (ddof = 0) over the data (batch, ..., d); without data it is the identity.
-    ValueError for a feature that is constant in the data. Cost: 2 d flops a position.
+    ValueError for a feature that is constant in the data, and for a theta of other keys or shapes
+    or with nan; TypeError for other than floats. Cost: 2 d flops a position.
     """
 
     def __init__(self, d: int):
         self.d = checks.integer("ActNorm: d", d)
 
     def init(self, rng: Any, data: Array | None = None, dtype: Any = np.float64) -> Tree:
+        dtype = float_dtype("ActNorm", dtype)
         if data is None:
             return {"shift": np.zeros(self.d, dtype), "log_scale": np.zeros(self.d, dtype)}
         rows = self._input("ActNorm.init: data", data).reshape(-1, self.d)
@@ -38,17 +40,20 @@ class ActNorm(Layer):
         return {"shift": -mean.astype(dtype), "log_scale": -np.log(deviation).astype(dtype)}
 
     def forward(self, theta: Tree, x: Array) -> tuple[Array, Array]:
-        x = self._input("ActNorm: x", x)
-        y = (x + theta["shift"]) * np.exp(theta["log_scale"])
-        return y, per_example(np.sum(theta["log_scale"]), x)
+        x, (shift, log_scale) = self._input("ActNorm: x", x), self._parameters(theta)
+        return (x + shift) * np.exp(log_scale), per_example(np.sum(log_scale), x)
 
     def inverse(self, theta: Tree, y: Array) -> tuple[Array, Array]:
-        y = self._input("ActNorm: y", y)
-        x = y * np.exp(-theta["log_scale"]) - theta["shift"]
-        return x, per_example(-np.sum(theta["log_scale"]), y)
+        y, (shift, log_scale) = self._input("ActNorm: y", y), self._parameters(theta)
+        return y * np.exp(-log_scale) - shift, per_example(-np.sum(log_scale), y)
 
     def _input(self, name: str, x: Any) -> Array:
         return checks.floats(name, x, ("batch", ..., self.d))
+
+    def _parameters(self, theta: Tree) -> list[Array]:
+        checks.parameters("ActNorm: theta", theta, {"shift": (self.d,), "log_scale": (self.d,)})
+        return [checks.floats(f"ActNorm: theta[{key!r}]", theta[key], (self.d,))
+                for key in ("shift", "log_scale")]
 
 
 class AffineCoupling(Layer):
@@ -60,13 +65,16 @@ class AffineCoupling(Layer):
     The Jacobian is triangular. With swap=True x_2 stays and x_1 moves; alternate. exp(s) lies in
     [exp(-bound), exp(bound)], so the inverse cannot blow up. The net is an MLP with two hidden
     layers of `hidden` tanh units, the same at every position; its last layer starts at 0, so that
-    the layer starts as the identity. d may be odd. ValueError for d < 2. Cost, also of the inverse:
-    that of the net.
+    the layer starts as the identity. d may be odd. ValueError for d < 2, for a theta that is not
+    the net's, and when the net returns nan. Cost, also of the inverse: that of the net.
     """
 
     def __init__(self, d: int, hidden: int = 64, swap: bool = False, bound: float = 2.0):
-        self.d, self.swap = checks.integer("AffineCoupling: d", d, least=2), bool(swap)
-        self.bound = checks.positive("AffineCoupling: bound", bound)
+        self.d = checks.integer("AffineCoupling: d", d, least=2)
+        if not isinstance(swap, (bool, np.bool_)):
+            raise TypeError(f"AffineCoupling: swap must be a bool, got {swap!r}")
+        self.swap, self.bound = bool(swap), checks.positive("AffineCoupling: bound", bound)
+        hidden = checks.integer("AffineCoupling: hidden", hidden)
         moving = self.d // 2 if swap else self.d - self.d // 2
         self.net = MLP((self.d - moving, hidden, hidden, 2 * moving))
 
@@ -86,7 +94,7 @@ class AffineCoupling(Layer):
         return self._joined(still, (moving - t) * np.exp(-s)), -sum_per_example(s)
 
     def _scale_and_shift(self, theta: Tree, still: Array) -> tuple[Array, Array]:
-        out = self.net(theta, still)
+        out = checks.floats("AffineCoupling: net(theta, x)", self.net(theta, still), (...,))
         n = out.shape[-1] // 2
         return self.bound * np.tanh(out[..., :n] / self.bound), out[..., n:]
 
@@ -109,7 +117,7 @@ class Squeeze(Layer):
         self.factor = checks.integer("Squeeze: factor", factor)
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        f = self.factor
+        f, shape = self.factor, checks.lengths("Squeeze: shape", shape)
         if len(shape) != 3 or shape[0] % f or shape[1] % f:
             raise ValueError(f"Squeeze: expected images (h, w, c) with h and w multiples of {f}, "
                              f"got {shape}")
@@ -142,30 +150,35 @@ class Split(Layer):
     """
 
     def __init__(self, flow: Layer, shape: Sequence[int]):
-        self.flow, self.shape = flow, tuple(shape)
+        self.flow = is_layer("Split: flow", flow)
+        self.shape = checks.lengths("Split: shape", shape, axes=1)
         self.d = checks.integer("Split: d", shape[-1], least=2)
         self.inner = (*self.shape[:-1], self.d // 2)
 
     def init(self, rng: np.random.Generator, data: Array | None = None,
              dtype: Any = np.float64) -> Tree:
-        return self.flow.init(rng, None if data is None else data[..., : self.d // 2], dtype)
+        if data is not None:
+            data = checks.floats("Split.init: data", data, ("batch", *self.shape))
+            data = data[..., : self.d // 2]
+        return self.flow.init(rng, data, dtype)
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        if tuple(shape) != self.shape:
-            raise ValueError(f"Split: made for examples of shape {self.shape}, got {tuple(shape)}")
+        shape = checks.lengths("Split: shape", shape)
+        if shape != self.shape:
+            raise ValueError(f"Split: made for examples of shape {self.shape}, got {shape}")
         return (math.prod(shape),)
 
     def forward(self, theta: Tree, x: Array) -> tuple[Array, Array]:
         x = checks.floats("Split: x", x, ("batch", ..., self.d))
         self.output_shape(x.shape[1:])
-        z_1, log_det = self.flow.forward(theta, x[..., : self.d // 2])
+        z_1, log_det = passed("Split: flow", self.flow, "forward", theta, x[..., : self.d // 2])
         return np.concatenate([_flat(z_1), _flat(x[..., self.d // 2 :])], axis=1), log_det
 
     def inverse(self, theta: Tree, y: Array) -> tuple[Array, Array]:
         y = checks.floats("Split: y", y, ("batch", math.prod(self.shape)))
         z_1, x_2 = y[:, : math.prod(self.inner)], y[:, math.prod(self.inner) :]
         z_1 = np.reshape(z_1, (len(y), *self.flow.output_shape(self.inner)))
-        x_1, log_det = self.flow.inverse(theta, z_1)
+        x_1, log_det = passed("Split: flow", self.flow, "inverse", theta, z_1)
         x_2 = np.reshape(x_2, (len(y), *self.shape[:-1], self.d - self.d // 2))
         return np.concatenate([x_1, x_2], axis=-1), log_det
 

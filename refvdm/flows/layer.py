@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Array
 from ..autodiff.tree import Tree
 
@@ -53,7 +54,28 @@ class Layer(Protocol):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one example of y, given that of x."""
-        return shape
+        return checks.lengths(f"{type(self).__name__}: shape", shape)
+
+
+def is_layer(name: str, layer: Any) -> Layer:
+    """An object with the four methods of a layer."""
+    methods = ("init", "forward", "inverse", "output_shape")
+    lacking = [method for method in methods if not callable(getattr(layer, method, None))]
+    if lacking or isinstance(layer, type):
+        got = "the class " + layer.__name__ if isinstance(layer, type) else type(layer).__name__
+        raise TypeError(f"{name} must be a Layer with {', '.join(methods)}, got {got}")
+    return layer
+
+
+def passed(name: str, layer: Layer, method: str, theta: Tree, x: Array) -> tuple[Array, Array]:
+    """layer.forward(theta, x) or layer.inverse(theta, x), once it is what it must be: (y, log_det)
+    with x's batch, finite. TypeError or ValueError naming the layer."""
+    who = f"{name} ({type(layer).__name__}).{method}"
+    made = checks.called(who, getattr(layer, method), theta, x)
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise TypeError(f"{who} must return a tuple (y, log_det), got {type(made).__name__}")
+    y = checks.floats(f"{who}: y", made[0], (len(x), ...))
+    return y, checks.floats(f"{who}: log_det", made[1], (len(x),))
 
 
 def per_example(log_det: Array, x: Array) -> Array:

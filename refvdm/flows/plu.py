@@ -20,6 +20,7 @@ import scipy.linalg
 from .. import checks
 from ..autodiff import defvjp, solve_triangular
 from ..autodiff.tree import Tree
+from ..nn import float_dtype
 from .layer import Array, Layer, per_example
 
 
@@ -34,7 +35,8 @@ class PLU(Layer):
     transpose.
 
     Cost for n positions: forward and inverse 2 n d² flops (a dense product's), log_det d additions.
-    ValueError for d < 1.
+    ValueError for d < 1; for a theta of other keys or shapes, a `perm` that is no permutation, a
+    `sign` that is not ±1, and nan in what is read. TypeError for other dtypes.
     """
 
     def __init__(self, d: int):
@@ -43,6 +45,7 @@ class PLU(Layer):
     def init(self, rng: np.random.Generator, data: Array | None = None,
              dtype: Any = np.float64) -> dict[str, np.ndarray]:
         """theta of a random W, Haar distributed on the orthogonal matrices; `data` is not used."""
+        dtype, rng = float_dtype("PLU", dtype), checks.generator("PLU.init: rng", rng)
         # LAPACK's R has a diagonal of either sign. With diag(R) > 0 the factorisation is unique,
         # and Q is Haar distributed (Mezzadri 2007)
         q, r = np.linalg.qr(rng.standard_normal((self.d, self.d)))
@@ -56,7 +59,8 @@ class PLU(Layer):
         difference, and counts as zero when it is no larger than the rounding of its terms.
         ValueError too for a wrong shape, nan or infinity; TypeError for other than floats.
         """
-        W = checks.floats("PLU.from_matrix: W", np.asanyarray(W), (...,))
+        W = np.asanyarray(W) if isinstance(W, (list, tuple)) else W
+        W = checks.floats("PLU.from_matrix: W", W, (...,))
         if W.ndim != 2 or W.shape[0] != W.shape[1] or W.size == 0:
             raise ValueError(f"PLU.from_matrix: W must be a square matrix with at least one row, "
                              f"got shape {W.shape}")
@@ -77,16 +81,19 @@ class PLU(Layer):
     def matrix(self, theta: Tree) -> np.ndarray:
         """W (d, d), formed; only for looking at it. d³ flops."""
         self._check(theta)
+        self._check_triangles(theta)
         L = np.tril(theta["lower"], -1) + np.eye(self.d, dtype=theta["lower"].dtype)
         U = _upper(np.triu(theta["upper"]), theta["log_scale"], theta["sign"])
         return (L @ U)[theta["perm"]]
 
     def log_det(self, theta: Tree) -> Array:
         """log|det W| = sum(log_scale), a scalar: for one position."""
+        self._check(theta)
         return np.sum(theta["log_scale"])
 
     def sign(self, theta: Tree) -> int:
         """The sign of det W: the parity of the permutation times prod(sign)."""
+        self._check(theta)
         perm, parity, seen = theta["perm"], 1, np.zeros(self.d, bool)
         # a cycle of length n is n - 1 swaps; perm is no list of swaps, as LAPACK's pivots are
         for start in range(self.d):
@@ -101,12 +108,14 @@ class PLU(Layer):
         x = checks.floats("PLU: x", x, ("batch", ..., self.d))
         self._check(theta)
         y = plu(x, theta["lower"], theta["upper"], theta["log_scale"], theta["sign"], theta["perm"])
-        return y, per_example(self.log_det(theta), x)
+        return self._made("W x", y, theta), per_example(np.sum(theta["log_scale"]), x)
 
     def inverse(self, theta: Tree, y: Array) -> tuple[Array, Array]:
         """x = U⁻¹ L⁻¹ y[argsort(perm)] by triangular solves, and log|det dx/dy| (batch,)."""
         y = checks.floats("PLU: y", y, ("batch", ..., self.d))
         self._check(theta)
+        self._check_triangles(theta)
+        checks.floats("PLU: exp(-log_scale)", np.exp(-theta["log_scale"]), (self.d,))
         rows: Any = np.transpose(np.reshape(y, (-1, self.d))[:, np.argsort(theta["perm"])])
         # L is unit lower. U = D (I + D⁻¹ upper): the solve with D is a division, and D never has to
         # be written into a matrix
@@ -114,15 +123,31 @@ class PLU(Layer):
         lower, scaled = np.tril(theta["lower"], -1), np.triu(theta["upper"], 1) / diagonal
         rows = solve_triangular(lower, rows, lower=True, unit_diagonal=True)
         rows = solve_triangular(scaled, rows / diagonal, unit_diagonal=True)
-        return np.reshape(np.transpose(rows), y.shape), per_example(-self.log_det(theta), y)
+        x = self._made("the inverse", np.reshape(np.transpose(rows), y.shape), theta)
+        return x, per_example(-np.sum(theta["log_scale"]), y)
 
     def _check(self, theta: Tree) -> None:
         d = self.d
         checks.parameters("PLU: theta", theta, {
-            "perm": (d,), "lower": (d, d), "upper": (d, d), "sign": (d,), "log_scale": (d,)})
-        perm = theta["perm"]
-        if perm.dtype.kind not in "iu" or not np.array_equal(np.sort(perm), np.arange(d)):
+            "perm": (d,), "lower": (d, d), "upper": (d, d), "sign": (d,), "log_scale": (d,)},
+            integers=("perm", "sign"))
+        perm, sign = theta["perm"], theta["sign"]
+        if not np.array_equal(np.sort(perm), np.arange(d)):
             raise ValueError(f"PLU: perm must be a permutation of 0..{d - 1}, got {perm}")
+        if not (np.abs(sign) == 1).all():
+            raise ValueError(f"PLU: sign must hold 1 and -1, got {sign}")
+        checks.floats("PLU: theta['log_scale']", theta["log_scale"], (d,))
+
+    def _check_triangles(self, theta: Tree) -> None:
+        checks.floats("PLU: theta['lower']", np.tril(theta["lower"], -1), (...,))
+        checks.floats("PLU: theta['upper']", np.triu(theta["upper"], 1), (...,))
+
+    def _made(self, name: str, y: Array, theta: Tree) -> Array:
+        """y, if it is finite. The triangles, of which only half is read, are looked at when not."""
+        if not np.isfinite(y).all():
+            self._check_triangles(theta)
+            checks.floats(f"PLU: {name}", y, (...,))
+        return y
 
 
 # ---------------------------------------------------------------- the layer as one operation

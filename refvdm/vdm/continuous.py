@@ -41,7 +41,8 @@ def continuous_kl(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | 
     this gamma on the vdm's schedule. A learned schedule is a constant here: its ends are not
     differentiated. ValueError for gamma outside the ends.
     """
-    is_learned = isinstance(vdm.schedule, LearnedSchedule)
+    is_learned = isinstance(checks.instance("continuous_kl: vdm", vdm, VDM).schedule,
+                            LearnedSchedule)
     if is_learned and isinstance(theta, dict) and "schedule" in theta:
         theta = {**theta, "schedule": stop_gradient(theta["schedule"])}
     x_0, model = examples("x_0", x_0), vdm.at(theta)
@@ -53,7 +54,7 @@ def continuous_kl(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | 
                              "or gamma and eps")
         rng = checks.generator("continuous_kl: rng", rng)
         gamma = first + (last - first) * ((rng.random() + np.arange(n) / n) % 1.0)
-    gamma = np.asarray(gamma)
+    gamma = checks.reals("continuous_kl: gamma", gamma, (...,), finite=False)
     if gamma.shape != (n,) or not np.all((gamma >= first) & (gamma <= last)):
         raise ValueError(f"continuous_kl: gamma must have shape ({n},) and lie in "
                          f"[{first:g}, {last:g}], got shape {gamma.shape}")

@@ -54,10 +54,7 @@ class CategoricalDecoder:
     """
 
     def __init__(self, levels: Any):
-        v = self.levels = np.array(levels, np.float64)
-        if v.ndim != 1 or len(v) < 2 or not np.all(np.isfinite(v)) or not np.all(np.diff(v) > 0):
-            raise ValueError("CategoricalDecoder: levels must be at least two finite rising "
-                             f"numbers, shape (K,), got {levels!r}")
+        self.levels = rising("CategoricalDecoder: levels", levels)
 
     def log_probs(self, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 = v_k | x_1) for every element and level: (batch, ..., K)."""
@@ -105,6 +102,8 @@ class ExactDecoder:
     """
 
     def __init__(self, denoiser: Any):
+        checks.function("ExactDecoder: denoiser.log_posterior",
+                        getattr(denoiser, "log_posterior", None), "log_posterior(x_0, x_t, t)")
         self.denoiser = denoiser
 
     def with_schedule(self, schedule: Schedule) -> ExactDecoder:
@@ -115,6 +114,15 @@ class ExactDecoder:
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
+
+
+def rising(name: str, levels: Any) -> np.ndarray:
+    """Levels (K,): at least two, finite and rising."""
+    v = checks.reals(name, levels, (...,), finite=False)
+    if v.ndim != 1 or len(v) < 2 or not np.all(np.isfinite(v)) or not np.all(np.diff(v) > 0):
+        raise ValueError(f"{name} must be at least two finite rising numbers, shape (K,), "
+                         f"got {levels!r}")
+    return v
 
 
 def level_logits(x_t: Array, gamma: Any, levels: np.ndarray) -> Array:
@@ -140,6 +148,8 @@ def choose(probabilities: Any, eps: Any) -> tuple[np.ndarray, np.ndarray]:
 
     Also returned is what is left of u, (u - P(< k))/P(k): uniform again, and independent of k.
     """
+    checks.unrecorded("the probabilities and eps of a discrete draw", (probabilities, eps),
+                      "it has no derivative")
     cumulated = np.cumsum(probabilities, axis=-1, dtype=np.float64)
     u = np.maximum(ndtr(eps.astype(np.float64)), np.finfo(float).tiny) * cumulated[..., -1]
     k = np.sum(cumulated < u[..., None], axis=-1)

@@ -35,15 +35,14 @@ class _Exact(Scheduled):
         raise NotImplementedError
 
     def _like(self, name: str, x: Array, x_t: Array) -> Array:
-        return checks.like(f"{self._name}: {name}", x, "x_t", x_t)
+        return checks.like(f"{self._name}: {name}", x, "x_t", x_t, finite=True)
 
     def _level(self, x_t: Array, t: Any) -> tuple[Array, Array]:
         """a and s² as columns (batch, 1), or () for one t, in x_t's dtype."""
-        checks.floats(f"{self._name}: x_t", x_t, ("batch", self.D), finite=False)
-        t = np.asarray(t)
-        if t.shape not in ((), (len(x_t),)):
+        checks.floats(f"{self._name}: x_t", x_t, ("batch", self.D))
+        if np.shape(t) not in ((), (len(x_t),)):
             raise ValueError(f"{self._name}: t must be one number or have shape ({len(x_t)},), "
-                             f"got {t.shape}")
+                             f"got {np.shape(t)}")
         signal, width = self.schedule.scales_at(t, x_t)
         return signal, np.square(width)
 
@@ -64,16 +63,18 @@ class MixtureDenoiser(_Exact):
 
     def __init__(self, weights: Any, means: Any, covs: Any, schedule: Schedule):
         name = type(self).__name__
-        weights, means, covs = (np.array(a, np.float64) for a in (weights, means, covs))
-        if (means.ndim != 2 or weights.shape != means.shape[:1]
+        weights = checks.reals(f"{name}: weights", weights, (...,), finite=False)
+        means = checks.reals(f"{name}: means", means, (...,))
+        covs = checks.reals(f"{name}: covs", covs, (...,))
+        if (means.ndim != 2 or not means.size or weights.shape != means.shape[:1]
                 or covs.shape != (*means.shape, means.shape[1])):
             raise ValueError(f"{name}: expected weights (K,), means (K, D), covs (K, D, D), "
                              f"got {weights.shape}, {means.shape}, {covs.shape}")
         if not np.all(weights > 0) or not np.all(np.isfinite(weights)):
             raise ValueError(f"{name}: weights must be positive and finite, got {weights}")
         symmetric = np.allclose(covs, np.swapaxes(covs, 1, 2), rtol=1e-10)
-        if not np.all(np.isfinite(means)) or not symmetric:
-            raise ValueError(f"{name}: means must be finite and covariances symmetric")
+        if not symmetric:
+            raise ValueError(f"{name}: covariances (covs) must be symmetric")
         eigenvalues, self.vectors = np.linalg.eigh(covs)
         rounding = 1e-10 * np.max(np.abs(eigenvalues), axis=1, keepdims=True)
         if not np.all(eigenvalues >= -rounding):
@@ -105,7 +106,7 @@ class MixtureDenoiser(_Exact):
     def log_prob_data(self, x_0: Array) -> Array:
         """log of the density of x_0 itself, (batch,) nats; -inf or nan where a covariance is
         singular."""
-        x_0 = checks.floats(f"{self._name}: x_0", x_0, ("batch", self.D), finite=False)
+        x_0 = checks.floats(f"{self._name}: x_0", x_0, ("batch", self.D))
         a, s2 = np.ones((1, 1), x_0.dtype), np.zeros((1, 1), x_0.dtype)
         return logsumexp(self._log_joint(*self._project(x_0, a, s2)), axis=0)
 
@@ -160,11 +161,13 @@ class GaussianDenoiser(MixtureDenoiser):
     """For x_0 ~ N(mean, cov), mean (D,), cov (D, D): the mixture of one component."""
 
     def __init__(self, mean: Any, cov: Any, schedule: Schedule):
-        if np.ndim(mean) != 1 or np.shape(cov) != np.shape(mean) * 2:
+        mean = checks.reals("GaussianDenoiser: mean", mean, (...,))
+        cov = checks.reals("GaussianDenoiser: cov", cov, (...,))
+        if mean.ndim != 1 or cov.shape != mean.shape * 2:
             raise ValueError("GaussianDenoiser: expected mean (D,) and cov (D, D), "
-                             f"got {np.shape(mean)} and {np.shape(cov)}")
-        super().__init__([1.0], np.asarray(mean)[None], np.asarray(cov)[None], schedule)
-        self.is_diagonal = not np.any(np.asarray(cov) - np.diag(np.diag(cov)))
+                             f"got {mean.shape} and {cov.shape}")
+        super().__init__([1.0], mean[None], cov[None], schedule)
+        self.is_diagonal = not np.any(cov - np.diag(np.diag(cov)))
 
 
 class PointsDenoiser(_Exact):
@@ -177,12 +180,13 @@ class PointsDenoiser(_Exact):
     """
 
     def __init__(self, points: Any, schedule: Schedule, weights: Any = None):
-        points = np.array(points, np.float64)
+        points = checks.reals("PointsDenoiser: points", points, (...,), finite=False)
         if points.ndim != 2 or len(points) == 0 or not np.all(np.isfinite(points)):
             raise ValueError("PointsDenoiser: expected finite points of shape (N, D), "
                              f"got shape {points.shape}")
         n = len(points)
-        weights = np.ones(n) if weights is None else np.array(weights, np.float64)
+        weights = np.ones(n) if weights is None else weights
+        weights = checks.reals("PointsDenoiser: weights", weights, (...,), finite=False)
         if weights.shape != (n,) or not np.all((weights > 0) & (weights < np.inf)):
             raise ValueError(f"PointsDenoiser: weights must be {n} positive numbers, "
                              f"got {weights!r}")

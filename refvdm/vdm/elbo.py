@@ -72,7 +72,7 @@ def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
     x_both = diffuse(schedule.at(t_both, x_0), x_0_both, np.reshape(eps, x_0_both.shape))
     both = model.predict(x_both, t_both)
     at_1 = Prediction(both.x_0_hat[:n], None if both.logits is None else both.logits[:n])
-    reconstruction = model.decoder.log_prob(x_0, x_both[:n], at_1, schedule)
+    reconstruction = model.log_prob(x_0, x_both[:n], at_1)
     kl_t = model.kl(x_0, both.x_0_hat[n:], t)
     return ELBO.of(reconstruction, kl_prior(schedule, x_0), (schedule.T - 1) * kl_t)
 

@@ -53,8 +53,11 @@ def evaluate(vdm: VDM, theta: Tree, data: Array, *, seed: int = 0, chunk: int = 
     the part, for a model that cannot be sent to another process. ValueError for chunk < 1, a
     negative seed, or data that VDM.elbo would not take.
     """
-    data = examples("x_0", data)
+    vdm, data = checks.instance("evaluate: vdm", vdm, VDM), examples("evaluate: data", data)
     chunk = checks.integer("evaluate: chunk", chunk)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError("evaluate: executor must be a concurrent.futures.Executor, got "
+                        f"{type(executor).__name__}")
     seed = checks.integer("evaluate: seed", seed, 0)
     starts = range(0, len(data), chunk)
     bar = _Bar(len(starts), progress)

@@ -20,6 +20,7 @@ from ..autodiff.tree import Tree
 from ..gaussian import log_normal, sum_per_example
 from .forward import q_step
 from .kl import examples, kl_prior
+from .model import model_of
 from .schedule import Schedule, factor
 from .vdm import VDM
 
@@ -40,7 +41,7 @@ def elbo_forms(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | Non
     All three look at one chain. eps (T, batch, ...) is standard normal, and eps[t-1] makes x_t from
     x_{t-1}; rng draws that array when eps is not given. (VDM.elbo makes every x_t from x_0.)
     """
-    x_0, model = examples("x_0", x_0), vdm.at(theta)
+    x_0, model = examples("x_0", x_0), model_of("elbo_forms", vdm, theta)
     schedule, T = model.schedule, model.schedule.T
     eps = checks.noise("elbo_forms", (T, *x_0.shape), x_0.dtype, rng, eps)
     x, log_q = [x_0], []

@@ -45,7 +45,7 @@ def q_posterior(schedule: Schedule, x_t: Array, x_0: Array, t: Any) -> tuple[Arr
     At t = 1 it is x_0 itself, with variance 0.
     """
     x_0, at = noisy("x_0", x_0, schedule, t)
-    x_t = checks.like("x_t", x_t, "x_0", x_0)
+    x_t = checks.like("x_t", x_t, "x_0", x_0, finite=True)
     return at.posterior_x_t * x_t + at.posterior_x_0 * x_0, at.posterior_var
 
 
@@ -64,6 +64,6 @@ def diffuse(at: Levels, x_0: Array, eps: Array) -> Array:
 
 def noisy(name: str, x: Any, schedule: Schedule, t: Any, first: int = 1) -> tuple[Array, Levels]:
     """Examples x (batch, ...) and the tables at t, both checked: t in first..T."""
-    x = checks.floats(name, x)
+    x, schedule = checks.floats(name, x), checks.instance("schedule", schedule, Schedule)
     t = checks.integers("t", t, len(x), first, schedule.T)
-    return x, checks.instance("schedule", schedule, Schedule).at(t, x)
+    return x, schedule.at(t, x)

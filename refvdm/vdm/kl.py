@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..autodiff import Array
+from ..autodiff import Array, Tensor
 from ..gaussian import kl_normal, sum_per_example
 from .forward import noisy
 from .schedule import Schedule, factor
@@ -50,13 +50,14 @@ def kl_any_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any, log_
 def prior_kl(schedule: Schedule, x_0: Array) -> Array:
     """KL(q(x_T | x_0) ‖ N(0, I)) = ½ (ᾱ_T |x_0|² - D ᾱ_T - D log(1 - ᾱ_T)) (batch,), nats; x_0
     (batch, ...) of D numbers each. It is what is missing from restriction 3 of 13.4.2."""
-    return kl_prior(schedule, examples("x_0", x_0))
+    return kl_prior(checks.instance("schedule", schedule, Schedule), examples("x_0", x_0))
 
 
 def diffusion_kl(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> Array:
     """KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² (batch,), nats; p has q's variance. t in 2..T."""
     x_0, _ = noisy("x_0", x_0, schedule, t, first=2)
-    return kl_same_variance(schedule, x_0, checks.like("x_0_hat", x_0_hat, "x_0", x_0), t)
+    x_0_hat = checks.like("x_0_hat", x_0_hat, "x_0", x_0, finite=True)
+    return kl_same_variance(schedule, x_0, x_0_hat, t)
 
 
 def diffusion_kl_general(schedule: Schedule, x_t: Array, x_0: Array, x_0_hat: Array, t: Any,
@@ -70,7 +71,13 @@ def diffusion_kl_general(schedule: Schedule, x_t: Array, x_0: Array, x_0_hat: Ar
     """
     x_0, _ = noisy("x_0", x_0, schedule, t, first=2)
     for name, x in (("x_t", x_t), ("x_0_hat", x_0_hat)):
-        checks.like(name, x, "x_0", x_0)
+        checks.like(name, x, "x_0", x_0, finite=True)
+    check = checks.floats if isinstance(log_var_p, Tensor) else checks.reals
+    log_var_p = check("log_var_p", log_var_p, (...,))
+    missing = x_0.ndim - log_var_p.ndim
+    if missing < 0 or any(n not in (1, m) for n, m in zip(log_var_p.shape, x_0.shape[missing:])):
+        raise ValueError(f"log_var_p must broadcast to x_t's shape {x_0.shape}, "
+                         f"got {log_var_p.shape}")
     return kl_any_variance(schedule, x_0, x_0_hat, t, log_var_p)
 
 

@@ -36,10 +36,11 @@ class LearnedSchedule:
     def __init__(self, T: int, gamma_1: float = -7.0, gamma_T: float = 6.0, *, form: str = "table",
                  ends: str = "learned", hidden: int = 32):
         self.T = checks.integer("LearnedSchedule: T", T, 2)
-        if not -np.inf < gamma_1 < gamma_T < np.inf:
+        self.gamma_1 = checks.number("LearnedSchedule: gamma_1", gamma_1)
+        self.gamma_T = checks.number("LearnedSchedule: gamma_T", gamma_T)
+        if not gamma_1 < gamma_T:
             raise ValueError("LearnedSchedule: expected finite gamma_1 < gamma_T, got "
                              f"{gamma_1} and {gamma_T}")
-        self.gamma_1, self.gamma_T = float(gamma_1), float(gamma_T)
         self.form = checks.one_of("LearnedSchedule: form", form, ("table", "network"))
         self.ends = checks.one_of("LearnedSchedule: ends", ends, ("learned", "fixed"))
         self.hidden = checks.integer("LearnedSchedule: hidden", hidden)
@@ -54,13 +55,13 @@ class LearnedSchedule:
             parameters = {"gamma_1": np.array(self.gamma_1), "log_range": log_range}
         if self.form == "table":
             return parameters | {"increments": np.zeros(self.T - 1)}
-        n = self.hidden
+        n, rng = self.hidden, checks.generator("LearnedSchedule: rng", rng)
         return parameters | {"w1": np.array(1.0), "b1": np.array(0.0), "w2": rng.standard_normal(n),
                              "b2": rng.standard_normal(n),
                              "w3": rng.standard_normal(n) - 3.0 - np.log(n)}
 
     def __call__(self, parameters: dict) -> Schedule:
-        checks.parameters("LearnedSchedule: parameters", parameters, self._shapes)
+        checks.entries("LearnedSchedule: parameters", parameters, self._shapes)
         inner = self._increments(parameters) if self.form == "table" else self._network(parameters)
         # the ends are exact, whatever the rounding between them
         shape = np.concatenate([np.zeros(1), inner, np.ones(1)])
@@ -98,8 +99,8 @@ class LearnedVariance:
         return {"raw": np.full(self.T - 1, -4.0)}
 
     def __call__(self, parameters: dict, schedule: Schedule) -> Array:
-        shapes = {"raw": (schedule.T - 1,)}
-        checks.parameters("LearnedVariance: parameters", parameters, shapes)
+        schedule = checks.instance("LearnedVariance: schedule", schedule, Schedule)
+        checks.entries("LearnedVariance: parameters", parameters, {"raw": (schedule.T - 1,)})
         small, large = log_variances(schedule)
         v = expit(parameters["raw"])
         return v * large + (1 - v) * small
@@ -119,10 +120,11 @@ def optimal_variance(schedule: Schedule, posterior_variance: Any) -> np.ndarray:
     posterior_variance (T+1,) indexed by t: one number for each t, so best of all only for isotropic
     data. Entries 0 and 1 are not used. ValueError for other shapes and negative numbers.
     """
-    V = np.asarray(posterior_variance, np.float64)
+    V = checks.reals("optimal_variance: posterior_variance", posterior_variance, (...,),
+                     finite=False)
     schedule = checks.instance("optimal_variance: schedule", schedule, Schedule)
     if V.shape != (schedule.T + 1,) or not np.all((V[2:] >= 0) & (V[2:] < np.inf)):
-        raise ValueError(f"optimal_variance: expected {schedule.T + 1} numbers >= 0, indexed by t, "
-                         f"got shape {V.shape}")
+        raise ValueError("optimal_variance: posterior_variance: expected "
+                         f"{schedule.T + 1} numbers >= 0, indexed by t, got shape {V.shape}")
     best = schedule.posterior_var[2:] + schedule.posterior_x_0[2:] ** 2 * V[2:]
     return np.concatenate([np.zeros(2), best])

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Array
 from ..autodiff.tree import Tree
 from .forward import q_posterior
@@ -45,21 +46,33 @@ class Prediction(NamedTuple):
     logits: Any  # (batch, ..., K), or None when it has none
 
 
+# What the caller's functions return is checked here, where it is taken, and nowhere behind
+
+
 def predict(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Prediction:
-    """All that a denoiser has to say, in one evaluation where its x̂_0 follows from its logits."""
-    logits = denoiser.logits(theta, x_t, t) if hasattr(denoiser, "logits") else None
-    if logits is not None and hasattr(denoiser, "expectation"):
-        return Prediction(denoiser.expectation(logits), logits)
-    return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
+    """All that a denoiser has to say, in one evaluation where its x̂_0 follows from its logits.
+    TypeError or ValueError as predict_x_0; a logit may be -inf."""
+    if not hasattr(denoiser, "logits"):
+        return Prediction(predict_x_0(denoiser, theta, x_t, t), None)
+    shape = (*x_t.shape, "K")
+    logits = checks.returned("denoiser.logits", denoiser.logits(theta, x_t, t), shape, t, log=True)
+    if not hasattr(denoiser, "expectation"):
+        return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
+    x_0_hat = denoiser.expectation(logits)
+    return Prediction(checks.returned("denoiser.expectation", x_0_hat, x_t.shape, t), logits)
 
 
 def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
-    """x̂_0(x_t, t) alone. ValueError unless it has x_t's shape."""
-    x_0_hat = denoiser(theta, x_t, t)
-    if np.shape(x_0_hat) != np.shape(x_t):
-        raise ValueError(f"the denoiser must return x_0 hat of x_t's shape {np.shape(x_t)}, got "
-                         f"{np.shape(x_0_hat)}")
-    return x_0_hat
+    """x̂_0(x_t, t) alone. TypeError unless it is an array of floats, ValueError unless it is finite
+    and of x_t's shape; both name t."""
+    return checks.returned("the denoiser", denoiser(theta, x_t, t), x_t.shape, t)
+
+
+def model_of(who: str, vdm: Any, theta: Tree) -> Model:
+    """vdm.at(theta); TypeError unless it is a VDM."""
+    if not hasattr(vdm, "at") or isinstance(vdm, type):
+        raise TypeError(f"{who}: vdm must be a VDM, got {type(vdm).__name__}")
+    return vdm.at(theta)
 
 
 def under(schedule: Schedule, part: Any) -> Any:
@@ -97,13 +110,20 @@ class Model(NamedTuple):
 
     def reconstruction(self, x_0: Array, x_1: Array) -> Array:
         """log p(x_0 | x_1) (batch,)."""
-        prediction = self.predict(x_1, np.ones(len(x_0), int))
-        return self.decoder.log_prob(x_0, x_1, prediction, self.schedule)
+        return self.log_prob(x_0, x_1, self.predict(x_1, np.ones(len(x_0), int)))
+
+    def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction) -> Array:
+        """log p(x_0 | x_1) (batch,), for what the denoiser says at x_1."""
+        log_prob = self.decoder.log_prob(x_0, x_1, prediction, self.schedule)
+        return checks.returned("decoder.log_prob", log_prob, x_0.shape[:1], log=True)
 
     def draw(self, x_1: Array, eps: Array) -> Any:
         """x_0 from p(x_0 | x_1), made from eps."""
         prediction = self.predict(x_1, np.ones(len(x_1), int))
-        return self.decoder.sample(x_1, prediction, self.schedule, eps)
+        sample = checks.function("VDM: decoder.sample", getattr(self.decoder, "sample", None),
+                                 "sample(x_1, prediction, schedule, eps)")
+        x_0 = sample(x_1, prediction, self.schedule, eps)
+        return checks.returned("decoder.sample", x_0, x_1.shape)
 
     def _variance(self, x: Array, t: Any) -> Array:
         return factor(np.exp(self.log_variance[t]), x)

@@ -9,11 +9,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Array, defvjp, linear
 from ..autodiff.tree import Tree
 from ..nn import MLP
-from .decoder import level_logits
+from .decoder import level_logits, rising
 from .schedule import LEVEL_FEATURES, Schedule, Scheduled
+
+
+def float_dtype(name: str, dtype: Any) -> np.dtype:
+    """A dtype of floats, in the machine's byte order."""
+    try:
+        made = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    if made.kind != "f":
+        raise TypeError(f"{name} must be one of floats, got {made}")
+    return made.newbyteorder("=")
 
 
 class Network(Protocol):
@@ -23,7 +35,7 @@ class Network(Protocol):
         """Random parameters theta, any tree."""
 
     def __call__(self, theta: Tree, x: Array, level: Array, /) -> Array:
-        """(batch, n_out) from x (batch, D) and level (batch, 8), what Schedule.features_at gives."""
+        """(batch, n_out) from x (batch, D) and level (batch, 8), made by Schedule.features_at."""
 
 
 class MLPNetwork:
@@ -31,12 +43,17 @@ class MLPNetwork:
 
     def __init__(self, D: int, n_out: int, hidden: int = 256, layers: int = 3,
                  activation: str = "silu"):
+        D = checks.integer("MLPNetwork: D", D)
+        n_out = checks.integer("MLPNetwork: n_out", n_out)
+        hidden = checks.integer("MLPNetwork: hidden", hidden)
+        layers = checks.integer("MLPNetwork: layers", layers, 0)
         self.mlp = MLP((D + LEVEL_FEATURES, *[hidden] * layers, n_out), activation)
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """The MLP's parameters, the last layer 0: training starts from the output's own best
         guess."""
-        theta = self.mlp.init(rng, dtype)
+        dtype = float_dtype("MLPNetwork: dtype", dtype)
+        theta = self.mlp.init(checks.generator("MLPNetwork: rng", rng), dtype)
         theta[list(theta)[-2]][:] = 0
         return theta
 
@@ -55,14 +72,25 @@ class AxialNetwork:
     """
 
     def __init__(self, side: int, n_out: int, channels: int = 12, layers: int = 4):
+        self.side = checks.integer("AxialNetwork: side", side)
+        self.n_out = checks.integer("AxialNetwork: n_out", n_out)
+        self.channels = checks.integer("AxialNetwork: channels", channels)
+        self.layers = checks.integer("AxialNetwork: layers", layers, 0)
         if layers % 2 or layers < 2:
             raise ValueError("AxialNetwork: layers must be even and positive, to end the way up it "
                              f"began, got {layers}")
-        self.side, self.n_out, self.channels, self.layers = side, n_out, channels, layers
+        side, c, e, n_line = self.side, self.channels, LEVEL_FEATURES, self.side * self.channels
+        self._shapes: dict[str, dict] = {
+            "in": {"W": (1, c), "place": (side, side, c), "E": (e, e), "e": (e,)},
+            **{f"line{i}": {"W": (n_line + e, n_line), "b": (n_line,)}
+               for i in range(1, self.layers + 1)},
+            "out": {"W": (c, self.n_out), "b": (self.n_out,)}}
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """Random parameters, the last layer 0: training starts from the output's own best guess."""
-        normal, side, c, e = rng.standard_normal, self.side, self.channels, LEVEL_FEATURES
+        dtype = float_dtype("AxialNetwork: dtype", dtype)
+        normal = checks.generator("AxialNetwork: rng", rng).standard_normal
+        side, c, e = self.side, self.channels, LEVEL_FEATURES
         n_line, n_in = side * c, side * c + e
         theta = {"in": {"W": normal((1, c)), "place": 0.3 * normal((side, side, c)),
                         "E": normal((e, e)) / np.sqrt(e), "e": np.zeros(e)}}
@@ -73,7 +101,8 @@ class AxialNetwork:
                 for name, part in theta.items()}
 
     def __call__(self, theta: dict, x: Array, level: Array) -> Array:
-        n, side, c = np.shape(x)[0], self.side, self.channels
+        self._check(theta, x, level)
+        n, side, c = len(x), self.side, self.channels
         first = theta["in"]
         level = linear(level, first["E"], first["e"], "silu")
         level = np.broadcast_to(np.expand_dims(level, 1), (n, side, LEVEL_FEATURES))
@@ -85,6 +114,13 @@ class AxialNetwork:
             h = np.swapaxes(h, 1, 2)
         out = linear(h, theta["out"]["W"], theta["out"]["b"])
         return np.reshape(out, (n, side * side * self.n_out))
+
+    def _check(self, theta: Any, x: Any, level: Any) -> None:
+        checks.floats("AxialNetwork: x", x, ("batch", self.side**2))
+        checks.floats("AxialNetwork: level", level, (len(x), LEVEL_FEATURES))
+        checks.keys("AxialNetwork: theta", theta, self._shapes)
+        for name, shapes in self._shapes.items():
+            checks.parameters(f"AxialNetwork: theta[{name!r}]", theta[name], shapes)
 
 
 def softmax_mean(logits: Array, values: Array) -> Any:
@@ -122,8 +158,8 @@ class CategoricalDenoiser(Scheduled):
     """
 
     def __init__(self, network: Network, schedule: Schedule, levels: Any):
-        self.network, self.schedule = network, schedule
-        self.levels = np.array(levels, np.float64)
+        self.network, self.schedule = _network_and_schedule(self, network, schedule)
+        self.levels = rising("CategoricalDenoiser: levels", levels)
 
     def init(self, rng: np.random.Generator, x_0: Any = None, dtype: Any = np.float32) -> dict:
         """theta = {"network": ..., "bias": ...}. With training data x_0 (n, D) the bias (D, K)
@@ -135,18 +171,33 @@ class CategoricalDenoiser(Scheduled):
         theta, K = {"network": self.network.init(rng, dtype)}, len(self.levels)
         if x_0 is None:
             return theta | {"bias": np.zeros(K, dtype)}
+        x_0 = checks.floats("CategoricalDenoiser: x_0", x_0, ("n", "D"))
         levels = self.levels.astype(x_0.dtype)
         counts = np.stack([np.sum(x_0 == v, axis=0) for v in levels], axis=1)
+        if counts.sum() != x_0.size:
+            raise ValueError("CategoricalDenoiser: x_0 must hold levels only, got "
+                             f"{x_0.size - counts.sum()} other numbers")
         overall = (np.sum(counts, axis=0) + 1) / (x_0.size + K)
         bias = np.log((counts + K * overall) / (len(x_0) + K))
         return theta | {"bias": bias.astype(dtype)}
 
     def logits(self, theta: dict, x_t: Array, t: Any) -> Array:
         """(batch, D, K), not normalised."""
+        x_t = _asked(self, x_t, t, ("batch", "D"))
+        self._check_bias(checks.keys("CategoricalDenoiser: theta", theta, ("network", "bias")), x_t)
         gamma = np.broadcast_to(self.schedule.gamma_at(t), (len(x_t),))
         learned = self.network(theta["network"], x_t, self.schedule.features_at(t, x_t))
-        learned = np.reshape(learned, (*np.shape(x_t), len(self.levels)))
+        (n, D), K = x_t.shape, len(self.levels)
+        learned = checks.returned("the network", learned, (n, D * K), t)
+        learned = np.reshape(learned, (n, D, K))
         return learned + level_logits(x_t, gamma, self.levels) + theta["bias"]
+
+    def _check_bias(self, theta: dict, x_t: Array) -> None:
+        K, bias = len(self.levels), checks.floats("CategoricalDenoiser: theta['bias']",
+                                                  theta["bias"], (...,))
+        if bias.shape not in ((K,), (x_t.shape[1], K)):
+            raise ValueError(f"CategoricalDenoiser: theta['bias'] must have shape ({K},) or "
+                             f"{(x_t.shape[1], K)}, got {bias.shape}")
 
     def expectation(self, logits: Array) -> Array:
         """x̂_0 = Σ_k v_k p_k, (batch, D)."""
@@ -154,6 +205,21 @@ class CategoricalDenoiser(Scheduled):
 
     def __call__(self, theta: dict, x_t: Array, t: Any) -> Array:
         return self.expectation(self.logits(theta, x_t, t))
+
+
+def _asked(denoiser: Any, x_t: Any, t: Any, shape: tuple = checks.BATCH) -> Array:
+    """x_t, checked, and t beside it."""
+    x_t = checks.floats(f"{type(denoiser).__name__}: x_t", x_t, shape)
+    if np.shape(t) not in ((), (len(x_t),)):
+        raise ValueError(f"{type(denoiser).__name__}: t must be one number or have shape "
+                         f"({len(x_t)},), got {np.shape(t)}")
+    return x_t
+
+
+def _network_and_schedule(denoiser: Any, network: Any, schedule: Any) -> tuple[Any, Schedule]:
+    name = type(denoiser).__name__
+    checks.function(f"{name}: network", network, "network(theta, x, level)")
+    return network, checks.instance(f"{name}: schedule", schedule, Schedule)
 
 
 class RegressionDenoiser(Scheduled):
@@ -165,13 +231,15 @@ class RegressionDenoiser(Scheduled):
     """
 
     def __init__(self, network: Network, schedule: Schedule):
-        self.network, self.schedule = network, schedule
+        self.network, self.schedule = _network_and_schedule(self, network, schedule)
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> Tree:
         """The network's parameters."""
         return self.network.init(rng, dtype)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        x_t = _asked(self, x_t, t)
         v = self.network(theta, x_t, self.schedule.features_at(t, x_t))
+        v = checks.returned("the network", v, x_t.shape, t)
         signal, width = self.schedule.scales_at(t, x_t)
         return signal * x_t - width * v

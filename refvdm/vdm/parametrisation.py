@@ -55,11 +55,11 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
     for name, kind in (("source", source), ("target", target)):
         checks.one_of(f"convert: {name}", kind, PARAMETRISATIONS)
     x_t = checks.floats("x_t", x_t)
-    value = checks.like("convert: value", value, "x_t", x_t)
+    value = checks.like("convert: value", value, "x_t", x_t, finite=True)
     if np.shape(t) not in ((), np.shape(x_t)[:1]):
         raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, "
                          f"got {np.shape(t)}")
-    a, s = schedule.scales_at(t, x_t)
+    a, s = checks.instance("convert: schedule", schedule, Schedule).scales_at(t, x_t)
     if source == target:
         return value
     return FORMULAS[source, target](value, x_t, a, s)
@@ -94,8 +94,9 @@ def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
                    parametrisation: str = "eps") -> Array:
     """KL_t = w_t |truth - prediction|² per example (batch,), nats, with the w_t of loss_weight; for
     "simple" it is |eps - ε̂|², and no bound."""
+    truth = checks.floats("weighted_error: truth", truth)
     weight = loss_weight(schedule, t, truth, parametrisation)
-    prediction = checks.like("weighted_error: prediction", prediction, "truth", truth)
+    prediction = checks.like("weighted_error: prediction", prediction, "truth", truth, finite=True)
     error = sum_per_example(np.square(truth - prediction))
     return factor(weight, error) * error
 
@@ -110,11 +111,15 @@ class ConvertedDenoiser(Scheduled):
 
     def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str):
         checks.one_of("ConvertedDenoiser: parametrisation", parametrisation, PARAMETRISATIONS)
-        self.network, self.schedule, self.parametrisation = network, schedule, parametrisation
+        self.network = checks.function("ConvertedDenoiser: network", network,
+                                       "network(theta, x_t, t)")
+        self.schedule = checks.instance("ConvertedDenoiser: schedule", schedule, Schedule)
+        self.parametrisation = parametrisation
 
     def with_schedule(self, schedule: Schedule) -> ConvertedDenoiser:
         return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
-        value = self.network(theta, x_t, t)
+        x_t = checks.floats("ConvertedDenoiser: x_t", x_t)
+        value = checks.returned("the network", self.network(theta, x_t, t), x_t.shape, t)
         return convert(value, x_t, t, self.schedule, source=self.parametrisation, target="x_0")

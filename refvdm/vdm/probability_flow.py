@@ -22,15 +22,17 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..autodiff import Array, stop_gradient, vjp
+from ..autodiff import Array, vjp
 from ..autodiff.tree import Tree
 from ..gaussian import log_normal, sum_per_example
 from ..ode import solve
 from .kl import examples
-from .model import Model
+from .model import Model, model_of
 from .sample import start_of_chain
 from .schedule import scales
 from .vdm import VDM
+
+NO_GRADIENT = "nothing goes back through the solver here; train on VDM.elbo_estimate"
 
 
 def velocity(model: Model) -> Callable:
@@ -44,6 +46,8 @@ def velocity(model: Model) -> Callable:
         if type(gamma) is np.ndarray:
             gamma = float(np.clip(gamma, gammas[0], gammas[-1]))
         t = np.full(len(x), np.interp(gamma, gammas, times))
+        if not np.isfinite(x).all():  # a step too long: the solver's to try again
+            return np.full(x.shape, np.nan, x.dtype)
         a = x.dtype.type(scales(gamma)[0])
         return 0.5 * a * (a * x - model.x_0_hat(x, t))
 
@@ -57,10 +61,10 @@ def flow_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | 
     x_T ~ N(0, I) at gamma_T, drawn from rng unless given.
 
     options as refvdm.ode.solve takes them. What is left of the noise is √(1 - ᾱ_1) wide; the
-    decoder is not asked.
+    decoder is not asked. TypeError inside a gradient: it would be lost.
     """
-    model, gammas = _frozen(vdm, theta)
-    x = start_of_chain(shape, rng, x_T, theta)
+    model, gammas = _frozen("flow_sample", vdm, theta)
+    x = start_of_chain(shape, rng, checks.unrecorded("flow_sample: x_T", x_T, NO_GRADIENT), theta)
     way = [gammas[-1], gammas[0]]
     return solve(velocity(model), x, way, rtol=rtol, atol=atol, dense=False, **options).zs[-1]
 
@@ -79,16 +83,19 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
                 rng as signs ±1 unless given
     options     as refvdm.ode.solve takes them
 
-    ValueError for another divergence, probes of another shape.
+    ValueError for another divergence, probes of another shape. TypeError inside a gradient: it
+    would be lost.
     """
-    x = examples("x", x)
+    x = examples("x", checks.unrecorded("flow_log_prob: x", x, NO_GRADIENT))
     checks.one_of("flow_log_prob: divergence", divergence, ("exact", "hutchinson"))
     if divergence == "hutchinson":
         if probes is None:
             rng = checks.generator("flow_log_prob: rng", rng)
             probes = rng.choice([-1.0, 1.0], x.shape).astype(x.dtype)
         probes = checks.noise("flow_log_prob", x.shape, x.dtype, None, probes, "probes")
-    model, gammas = _frozen(vdm, theta)
+    if base is not None:
+        checks.function("flow_log_prob: base", base, "base(x_T)")
+    model, gammas = _frozen("flow_log_prob", vdm, theta)
     n, D, shape = len(x), x[0].size, x.shape[1:]
     flow = velocity(model)
 
@@ -112,13 +119,10 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
     end = solve(augmented, start, way, rtol=rtol, atol=atol, dense=False, **options).zs[-1]
     x_T = end[:, :D].reshape(x.shape)
     log_base = sum_per_example(log_normal(x_T, 0.0, 0.0)) if base is None else base(x_T)
-    if np.shape(log_base) != (n,):
-        raise ValueError(f"flow_log_prob: base must return log-densities of shape ({n},), "
-                         f"got {np.shape(log_base)}")
-    return log_base + end[:, D]
+    return checks.returned("base", log_base, (n,), log=True) + end[:, D]
 
 
-def _frozen(vdm: VDM, theta: Tree) -> tuple[Model, np.ndarray]:
-    """The model and gamma_1..gamma_T as plain numbers."""
-    model = vdm.at(stop_gradient(theta))
+def _frozen(who: str, vdm: VDM, theta: Tree) -> tuple[Model, np.ndarray]:
+    """The model and gamma_1..gamma_T as plain numbers. TypeError for a theta with Tensors."""
+    model = model_of(who, vdm, checks.unrecorded(f"{who}: theta", theta, NO_GRADIENT))
     return model, np.asarray(model.schedule.gamma[1:])

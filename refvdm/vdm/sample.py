@@ -9,6 +9,7 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array
 from ..autodiff.tree import Tree, float_dtype
+from .model import Model, model_of
 from .schedule import factor
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ def ancestral_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator
     eps[0] makes the decoder's draw of x_0. The dtype is that of x_T, or of theta's parameters, or
     float64.
     """
-    x = start_of_chain(shape, rng, x_T, theta)
-    model, T = vdm.at(theta), vdm.schedule.T
+    model = model_of("sample", vdm, theta)
+    x, T = start_of_chain(shape, rng, x_T, theta), model.schedule.T
     if eps is not None:
         eps = checks.noise("sample", (T, *shape), x.dtype, None, eps)
+    return _chain(model, x, rng, eps)
+
+
+def _chain(model: Model, x: Array, rng: Any, eps: Any) -> Iterator[tuple[int, Array]]:
+    T = model.schedule.T
     yield T, x
     for t in range(T, 0, -1):
         eps_t = _noise("sample", t - 1, eps, x, rng)
@@ -59,12 +65,13 @@ def ddim_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | 
     the way from the i-th time above t = 1 to the one below it; with eta = 0 only eps[0] is drawn.
     ValueError for eta outside [0, 1] and steps outside 1..T-1.
     """
-    eta, T = checks.number("ddim_sample: eta", eta, "[0, 1]"), vdm.schedule.T
+    eta, model = checks.number("ddim_sample: eta", eta, "[0, 1]"), model_of("sample", vdm, theta)
+    T = model.schedule.T
     steps = T - 1 if steps is None else checks.integer("ddim_sample: steps", steps, 1, T - 1)
     x = start_of_chain(shape, rng, x_T, theta)
     if eps is not None:
         eps = checks.noise("ddim_sample", (steps + 1, *shape), x.dtype, None, eps)
-    model, times = vdm.at(theta), np.round(np.linspace(1, T, steps + 1)).astype(int)
+    times = np.round(np.linspace(1, T, steps + 1)).astype(int)
     for i in range(steps, 0, -1):
         s, t = times[i - 1], times[i]
         at_s, at_t = model.schedule.at(s, x), model.schedule.at(t, x)
@@ -84,10 +91,12 @@ def start_of_chain(shape: tuple, rng: np.random.Generator | None, x_T: Any,
                    theta: Tree) -> np.ndarray:
     """x_T of the given shape, as given or drawn; its dtype as ancestral_path says."""
     shape = checks.sizes("sample: shape", shape)
-    dtype = getattr(x_T, "dtype", None) or float_dtype(theta)
+    if x_T is not None:
+        x_T = checks.floats("sample: x_T", x_T, shape)
+    dtype = float_dtype(theta) if x_T is None else x_T.dtype
     return checks.noise("sample", shape, dtype, rng, x_T, "x_T")
 
 
-def _noise(who: str, i: int, eps: Any, x: np.ndarray, rng: np.random.Generator | None) -> Array:
+def _noise(who: str, i: int, eps: Any, x: Array, rng: np.random.Generator | None) -> Array:
     """eps[i], or drawn when there is no eps."""
     return checks.noise(who, x.shape, x.dtype, rng, None) if eps is None else eps[i]

@@ -59,14 +59,14 @@ class Schedule:
     gamma: Any
 
     def __init__(self, gamma: Any):
-        if np.ndim(gamma) != 1 or len(gamma) < 2:
-            raise ValueError("Schedule: expected gamma_1..gamma_T with T >= 2, shape (T,), "
-                             f"got shape {np.shape(gamma)}")
-        if not isinstance(gamma, Tensor):
-            gamma = np.array(gamma, np.float64)
+        if isinstance(gamma, Tensor):
+            gamma = checks.floats("Schedule: gamma", gamma, ("T",))
+        else:
+            gamma = checks.reals("Schedule: gamma", gamma, ("T",))
+        if len(gamma) < 2:
+            raise ValueError("Schedule: gamma must be gamma_1..gamma_T with T >= 2, shape (T,), "
+                             f"got shape {gamma.shape}")
         numbers = stop_gradient(gamma)
-        if not np.all(np.isfinite(numbers)):
-            raise ValueError("Schedule: gamma must be finite")
         if not np.all(np.diff(numbers) > 0):
             t = int(np.argmin(np.diff(numbers) > 0)) + 1
             raise ValueError(f"Schedule: gamma must rise with t (every alpha < 1), but gamma_{t} = "
@@ -187,7 +187,8 @@ class Schedule:
         return level_features(self.gamma_at(t), x.dtype)
 
     def _time(self, t: Any) -> np.ndarray:
-        t = np.asarray(t)
+        if type(t) is not np.ndarray or t.dtype.kind not in "iu":
+            t = checks.reals("t", t, (...,), finite=False)
         if t.size and not (1 <= t.min() and t.max() <= self.T):
             raise ValueError(f"t must lie in [1, {self.T}], got {_range(t)}")
         return t
@@ -222,9 +223,9 @@ class Schedule:
     @classmethod
     def from_alphas(cls, alphas: Any) -> Schedule:
         """From α_1..α_T (T,), each in (0, 1): log ᾱ_t = Σ log α_i. ValueError otherwise."""
-        alphas = np.asarray(alphas, np.float64)
-        if alphas.ndim != 1 or not np.all((alphas > 0) & (alphas < 1)):
-            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), "
+        alphas = checks.reals("from_alphas: alphas", alphas, (...,), finite=False)
+        if alphas.ndim != 1 or len(alphas) < 2 or not np.all((alphas > 0) & (alphas < 1)):
+            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), T >= 2, "
                              f"got shape {alphas.shape}, {_range(alphas)}")
         return cls._from_log_alphas(np.log(alphas))
 
@@ -250,6 +251,8 @@ class Schedule:
     @classmethod
     def linear_gamma(cls, T: int, gamma_1: float, gamma_T: float) -> Schedule:
         """gamma from gamma_1 to gamma_T in equal steps: each divides the SNR by the same number."""
+        gamma_1 = checks.number("linear_gamma: gamma_1", gamma_1)
+        gamma_T = checks.number("linear_gamma: gamma_T", gamma_T)
         return cls(np.linspace(gamma_1, gamma_T, checks.integer("T", T, 2)))
 
     @classmethod

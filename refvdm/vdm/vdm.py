@@ -60,7 +60,8 @@ class VDM:
             _check_keys(theta, learned)
         denoiser, decoder = self.denoiser, self.decoder
         if isinstance(self.schedule, LearnedSchedule):
-            schedule = self.schedule(theta["schedule"])
+            schedule = checks.instance("VDM: what the learned schedule returns",
+                                       self.schedule(theta["schedule"]), Schedule)
             denoiser, decoder = under(schedule, denoiser), under(schedule, decoder)
         else:
             schedule = self.schedule
@@ -80,16 +81,14 @@ class VDM:
         return exact_elbo(model, x_0, Noise("elbo", model.schedule.T, x_0, rng, eps), rows)
 
     def kl_per_t(self, theta: Tree, x_0: Array, rng: np.random.Generator | None = None, *,
-                 eps: Any = None, rows: int = 1024) -> np.ndarray:
+                 eps: Any = None, rows: int = 1024) -> Array:
         """The terms of diffusion_kl one by one: (T+1, batch) indexed by t, 0 at t = 0 and 1.
         Arguments and draws as elbo."""
         x_0, model, rows = examples("x_0", x_0), self.at(theta), checks.integer("rows", rows)
         noise = Noise("kl_per_t", model.schedule.T, x_0, rng, eps)
         noise.next(1)
-        table = np.zeros((model.schedule.T + 1, len(x_0)), x_0.dtype)
-        for ts, kl in kl_terms(model, x_0, noise, rows):
-            table[ts] = kl
-        return table
+        rest = [kl for _, kl in kl_terms(model, x_0, noise, rows)]
+        return np.concatenate([np.zeros((2, len(x_0)), x_0.dtype), *rest])
 
     def elbo_estimate(self, theta: Tree, x_0: Array, rng: np.random.Generator | None = None, *,
                       t: Any = None, eps: Any = None, times: str = "uniform") -> ELBO:
@@ -145,7 +144,8 @@ def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
     if isinstance(variance, np.ndarray):
         table = np.log(variance[2:])
     else:
-        table = variance(theta["variance"], schedule)
+        table = checks.returned("the learned variance", variance(theta["variance"], schedule),
+                                (schedule.T - 1,))
     return np.concatenate([np.full(2, np.nan), table])  # there is no KL at t = 1
 
 
@@ -160,7 +160,7 @@ def _check_variance(variance: Any, T: int) -> Any:
             raise ValueError(f"VDM: unknown variance {variance!r}; known are small, large, an "
                              "array (T+1,) and a LearnedVariance")
         return variance
-    variance = np.array(variance, np.float64)
+    variance = checks.reals("VDM: variance", variance, (...,), finite=False)
     if variance.shape != (T + 1,) or not np.all((variance[2:] > 0) & (variance[2:] < np.inf)):
         raise ValueError(f"VDM: variance must hold {T + 1} numbers indexed by t, positive and "
                          f"finite from t = 2 on, got shape {variance.shape}")

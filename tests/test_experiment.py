@@ -1,0 +1,164 @@
+"""A small experiment of a user's own: resume, Ctrl-C, a second run, results that name their run, pictures."""
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from refvdm import experiment
+from refvdm.checkpoint import load_checkpoint
+from refvdm.fit import fit
+from refvdm.optim import Adam
+
+
+class Trial:
+    """The mean of normal numbers, learned; `at` is a step before which something happens."""
+
+    def __init__(self, at=None, what=None):
+        self.at, self.what, self.step, self.drawn = at, what, 0, 0
+
+    def __call__(self, args):
+        def loss(theta, rng):
+            self.step += 1
+            if self.step == self.at:
+                self.what()
+            return np.mean(np.square(theta["x"] - rng.standard_normal(8)))
+
+        with experiment.Run("trial", args, ["a.png"]) as run:
+            trained = fit(loss, {"x": np.full(1, 3.0)}, np.random.default_rng(args.seed), steps=args.steps,
+                          optimizer=Adam(0.1), checkpoint=run.checkpoint, validate_every=5, progress=False,
+                          settings={"seed": args.seed})
+
+            def draw(plt, found):
+                self.drawn += 1
+                (run.out / "a.png").write_text("picture")
+
+            self.found = run.finish(lambda: {"mean": float(trained.best["x"][0]), **experiment.about(trained, own=1)},
+                                    draw, lambda found: f"mean {found['mean']:.6f}")
+
+
+def call(out, *args, trial=None):
+    return experiment.call("trial", trial or Trial(), experiment.arguments("trial", __doc__, 20),
+                           ["--out", str(out), *args])
+
+
+@pytest.fixture(autouse=True)
+def no_matplotlib(monkeypatch):
+    monkeypatch.setattr(experiment, "pyplot", lambda: None)
+
+
+def test_results_name_their_run_and_are_those_of_the_training(tmp_path, capsys):
+    trial = Trial()
+    assert call(tmp_path / "r", trial=trial) == 0
+    found = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert found == trial.found
+    assert found["run"]["command"] == ["trial", "--steps=20", "--seed=0"] and found["run"]["seed"] == 0
+    assert len(found["run"]["id"]) == 16
+    assert found["mean"] == load_checkpoint(tmp_path / "r" / "checkpoint.npz")["best"]["x"][0]
+    assert (found["steps"], found["best_step"], found["parameters"], found["own"]) == (20, 20, 1, 1)
+    assert [row["step"] for row in found["history"]] == [5, 10, 15, 20]
+    out = capsys.readouterr().out
+    assert out.startswith("trained; now the results") and out.splitlines()[-1] == f"mean {found['mean']:.6f}"
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["checkpoint.npz", "metrics.json"]
+    assert call(tmp_path / "r") == 0
+    assert capsys.readouterr().out.splitlines() == ["this run is finished (20 steps); --fresh starts over",
+                                                    f"mean {found['mean']:.6f}"]
+    assert call(tmp_path / "other", "--seed", "1") == 0
+    assert json.loads((tmp_path / "other" / "metrics.json").read_text())["run"]["id"] != found["run"]["id"]
+
+
+def test_ctrl_c_and_then_the_same_command_gives_the_same_files(tmp_path, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert call(tmp_path / "whole") == 0
+    assert call(tmp_path / "r", trial=Trial(8, interrupt)) == 130
+    assert "trial: interrupted; the same command goes on from here" in capsys.readouterr().err
+    assert not (tmp_path / "r" / "metrics.json").exists() and not (tmp_path / "r" / ".lock").exists()
+    assert call(tmp_path / "r") == 0
+    for name in ("checkpoint.npz", "metrics.json"):
+        assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("fresh", [[], ["--fresh"]])
+def test_a_second_run_in_the_folder_is_told_and_changes_nothing(tmp_path, capsys, fresh):
+    codes = []
+    assert call(tmp_path / "whole") == 0
+    trial = Trial(8, lambda: codes.append(call(tmp_path / "r", *fresh)))
+    assert call(tmp_path / "r", trial=trial) == 0
+    assert codes == [2]
+    err = capsys.readouterr().err
+    assert f"trial: {tmp_path / 'r'} is in use by process" in err and "--fresh" not in err
+    assert (tmp_path / "r" / "metrics.json").read_bytes() == (tmp_path / "whole" / "metrics.json").read_bytes()
+    assert not list((tmp_path / "r").glob("old-*"))
+
+
+def test_results_of_another_run_are_not_shown(tmp_path, capsys):
+    assert call(tmp_path / "a") == call(tmp_path / "b", "--seed", "1") == 0
+    capsys.readouterr()
+    foreign = (tmp_path / "a" / "metrics.json").read_bytes()
+    (tmp_path / "b" / "metrics.json").write_bytes(foreign)
+    assert call(tmp_path / "b", "--seed", "1") == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "metrics.json is of another run" in said.err
+    assert (tmp_path / "b" / "metrics.json").read_bytes() == foreign
+    for damaged in ('{"mean": 1.0}', "{", '{"run": {}}'):
+        (tmp_path / "b" / "metrics.json").write_text(damaged)
+        assert call(tmp_path / "b", "--seed", "1") == 2
+        assert "metrics.json is damaged" in capsys.readouterr().err
+
+
+def test_fresh_moves_the_earlier_run_each_time_to_a_new_place(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(experiment, "pyplot", lambda: "plt")
+    trial = Trial()
+    for n in range(3):
+        assert call(tmp_path, "--fresh", trial=trial) == 0
+        assert trial.drawn == n + 1 and "pictures: a.png" in capsys.readouterr().out
+    for n in (1, 2):
+        assert sorted(p.name for p in (tmp_path / f"old-{n}").iterdir()) == ["a.png", "checkpoint.npz", "metrics.json"]
+    (tmp_path / "a.png").unlink()
+    assert call(tmp_path, trial=trial) == 0 and call(tmp_path, trial=trial) == 0 and trial.drawn == 4
+
+
+@pytest.mark.parametrize("error, code, match", [
+    (MemoryError("9 TiB"), 2, "not enough memory: 9 TiB"), (ValueError("bad"), 2, "trial: bad"),
+    (OSError(28, "No space left"), 2, "No space left"), (FloatingPointError, None, "")])
+def test_what_goes_wrong_is_one_line_and_a_status(capsys, error, code, match):
+    def main(args):
+        raise error
+    if code is None:  # a fault of the program keeps its traceback
+        with pytest.raises(error):
+            experiment.guarded("trial", main, None)
+    else:
+        assert experiment.guarded("trial", main, None) == code
+        err = capsys.readouterr().err
+        assert match in err and err.count("\n") == 1
+
+
+def test_means_have_standard_errors():
+    assert experiment.mean_and_error(np.array([1.0, 3.0, 1.0, 3.0])) == (2.0, 0.5)
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    with pytest.raises(KeyError), experiment.whole(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    assert not (tmp_path / "a").exists()
+
+
+def test_nothing_of_the_drawing_is_imported_before_it_is_used():
+    import subprocess
+    code = "import sys, refvdm.experiment; assert not {'matplotlib', 'tqdm'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_pattern_of_an_experiment_runs(tmp_path, capsys, monkeypatch):
+    from pathlib import Path
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples"))
+    import compare_parametrisations as compare
+    monkeypatch.setattr(compare, "draw", None)
+    assert compare.main(["--steps", "2", "--out", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.splitlines()[-5:]
+    assert [row.split()[0] for row in table] == ["predicted", "x_0", "eps", "v", "score"]
+    gaps = json.loads((tmp_path / "metrics.json").read_text())["gap_nats"]
+    assert all(float(row.split()[1]) == pytest.approx(gaps[row.split()[0]][0], abs=5e-4) for row in table[1:])
