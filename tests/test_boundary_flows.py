@@ -156,7 +156,8 @@ def flat(made):
 
 # ---------------------------------------------------------------- parameters
 
-PARAMETERS = [(f"{type(layer).__name__}.{method}", lambda theta, of=layer, name=method: getattr(of, name)(theta, X), theta)
+PARAMETERS = [(f"{type(layer).__name__}.{method}",
+               lambda theta, of=layer, name=method: getattr(of, name)(theta, X), theta)
               for layer, theta in LAYERS.items() for method in ("forward", "inverse")] + [
     ("PLU.matrix", PLU(4).matrix, THETA[0]), ("PLU.sign", PLU(4).sign, THETA[0]),
     ("PLU.log_det", PLU(4).log_det, THETA[0]),
