@@ -1,6 +1,6 @@
 """The register's plain-Unicode formulas as MathML.
 
-    html("da/dt = -a ∂f/∂z, a row")     text whose formulas are <math> elements
+    html("z goes back by da/dt = -a ∂f/∂z")     words, and <math> elements
 
 A grammar of what the statements use, no more: names with _ and ^, calls, groups, fractions by /,
 roots, sums, accents. What it does not know it shows as it is. The formula is cut into several
@@ -10,10 +10,11 @@ import re
 import unicodedata
 from html import escape
 
-NAMES = ("ODESolver ELBO SNR KL Var NN log abs dim minor det diag exp expm1").split()
+NAMES = ["ODESolver", "ELBO", "SNR", "KL", "Var", "NN", "log", "abs", "dim", "minor"]
 UPRIGHT = "E", "N", "U{", "O"
-RELATIONS = {"=": "=", "->": "→", "≥": "≥", "~": "∼", "≤": "≤", "<": "<", ">": ">", "≠": "≠", "≈": "≈"}
+RELATIONS = {"->": "→", "~": "∼"} | {sign: sign for sign in "=≥≤<>≠≈"}
 BIG = "ΣΠ∫"
+VERBS = "jumps", "and", "is", "goes", "row"  # after the adjoint a, not the article
 LETTER = r"[A-Za-zα-ωΓ∂](?:\u0304|\u0302)?"
 BRACED = r"(?:[^{}]|\{[^{}]*\})*"
 SUB = rf"_(?:\{{(?P<sub1>{BRACED})\}}|(?P<sub2>(?:{LETTER}|\d)+))"
@@ -59,9 +60,9 @@ def tokens(text):
         found.append(token)
         spaced = False
     for i in range(len(found) - 1):  # the article: an a before a word, unless the word is its verb
-        if found[i].text == "a" and found[i].sub is None and found[i + 1].kind == "word":
-            if found[i + 1].text not in ("jumps", "and", "is", "goes", "row"):
-                found[i].kind = "word"
+        if (found[i].text == "a" and found[i].sub is None and found[i + 1].kind == "word"
+                and found[i + 1].text not in VERBS):
+            found[i].kind = "word"
     return found
 
 
@@ -226,7 +227,8 @@ def operator(text, form=None):
 def row(text):
     """A formula as elements, without <math> about them."""
     if re.fullmatch("[a-z]{2,3}", text):  # U_ii, f_aug
-        return element("mi", text) if text == "aug" else element("mrow", *(f"<mi>{c}</mi>" for c in text))
+        letters = [text] if text == "aug" else text
+        return element("mrow", *(f"<mi>{letter}</mi>" for letter in letters))
     return element("mrow", *Parser(text).until())
 
 

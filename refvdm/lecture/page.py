@@ -18,6 +18,8 @@ TITLE = "Neural ODEs and variational diffusion models, as code"
 LEAD = ("Every equation of the notes of a lecture on neural ODEs and variational diffusion models, "
         "as a formula, as a function of a few lines, and as a measurement.")
 
+NO_PICTURES = "This page was written without its pictures: they need matplotlib, which is missing."
+
 
 def write(path, seed=0):
     """Measure every equation, draw the pictures and write the page to path."""
@@ -35,11 +37,10 @@ def write(path, seed=0):
 
 
 def page(results, drawn, seed=0):
-    """The page as text, from {number: Result} and {name: (caption, [svg])}, None for no pictures."""
+    """The page as text, from {number: Result} and {name: [svg, ...]}, None for no pictures."""
     writer = Writer(results, drawn)
     body = "\n".join(writer.block(block) for block in text("argument.txt").strip().split("\n\n"))
-    note = "" if drawn else ("<p><strong>This page was written without pictures, because matplotlib "
-                             "was not there.</strong></p>")
+    note = "" if drawn else f'<p class="note">{NO_PICTURES}</p>'
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -113,6 +114,8 @@ class Writer:
 
     def __init__(self, results, drawn):
         self.results, self.drawn = results, drawn
+        blocks = text("captions.txt").strip().split("\n\n")
+        self.captions = dict(block.split(" | ", 1) for block in blocks)
         self.equations = {equation.number: equation for equation in equations()}
         self.sections, self.shown = [], {}  # (anchor, number, title, [equation]); {machine: number}
 
@@ -142,10 +145,10 @@ class Writer:
     def picture(self, name):
         if self.drawn is None:
             return ""
-        caption, panels = self.drawn[name]
+        caption = self.captions[name]
         return (f'<figure id="picture-{name}">\n<div class="panels" role="img" '
-                f'aria-label="{escape(caption)}">\n' + "\n".join(panels)
-                + f"\n</div>\n<figcaption>{escape(caption, quote=False)}</figcaption>\n</figure>")
+                f'aria-label="{escape(caption.replace("$", ""))}">\n' + "\n".join(self.drawn[name])
+                + f"\n</div>\n<figcaption>{prose(caption)}</figcaption>\n</figure>")
 
     def equation(self, equation):
         """The box of one equation."""
@@ -181,12 +184,10 @@ def measured(equation, result):
     """The residuals of one equation as a small table."""
     sides = "between both sides" if equation.kind == "identity" else "from the machine"
     rows = [(result.residual, sides, ""), (result.closed_form, "from a closed form", ""),
-            (result.printed_residual, "the same for the printed form", "wrong")]
-    lines = [f'<tr class="{kind}"><td class="n">{number(value)}</td><td>{words}</td></tr>'
+            (result.printed_residual, "the same, for the printed form", ' class="wrong"')]
+    verdict = ('<span class="ok">✓ allowed' if result.ok else '<span class="bad">✗ allowed')
+    allowed = f'<td>{verdict} {number(result.tolerance)}</span></td>'
+    lines = [f'<tr{kind}><td class="n">{number(value)}</td><td>{words}</td>'
+             + (allowed if not kind else "<td></td>") + "</tr>"
              for value, words, kind in rows if value is not None]
-    if not lines:
-        return ""
-    verdict = ('<span class="ok">✓ within</span>' if result.ok else '<span class="bad">✗ not within'
-               "</span>")
-    lines.append(f'<tr><td class="n">{number(result.tolerance)}</td><td>allowed, {verdict}</td></tr>')
-    return f'<table class="measured">\n{"".join(lines)}\n</table>'
+    return '<table class="measured">\n' + "\n".join(lines) + "\n</table>" if lines else ""

@@ -1,7 +1,7 @@
 """The page's pictures: each computes what it shows, most of it with the spec itself.
 
-A picture is a caption and a list of panels; a panel is one small figure, so that panels stand
-beside each other on a wide page and below each other on a narrow one.
+A picture is a list of panels, each a small figure: they stand beside each other on a wide page and
+below each other on a narrow one. text/captions.txt says what one sees.
 """
 import numpy as np
 
@@ -12,16 +12,15 @@ from .svg import FAINT, INK, ONE, STYLE, THREE, TWO, panel, svg
 
 
 def pictures(seed=0):
-    """{name: (caption, [svg, ...])}; ImportError without matplotlib."""
+    """{name: [svg, ...]}; ImportError without matplotlib."""
     import matplotlib.pyplot as plt
 
     drawn = {}
     for draw in (lu, resnet, adjoint_state, jump, stiffness, *vdm_pictures.ALL):
         with plt.rc_context(STYLE):
-            caption, figures = draw(plt, np.random.default_rng(seed))
+            figures = draw(plt, np.random.default_rng(seed))
             name = draw.__name__.removesuffix("_state")
-            drawn[name] = caption, [svg(plt, figure, f"{name}{i}")
-                                    for i, figure in enumerate(figures)]
+            drawn[name] = [svg(plt, figure, f"{name}{i}") for i, figure in enumerate(figures)]
     return drawn
 
 
@@ -40,11 +39,11 @@ def lu(plt, rng):
         for column, colour, mark, label in ((0, TWO, "o", "W = L U"), (1, ONE, "s", "W = P L U")):
             ax.plot(pivots, np.maximum(np.array(values)[:, column], 1e-17), color=colour,
                     marker=mark, label=label)
+        ax.set_xticks(10.0 ** -np.arange(0, 17, 4))
         ax.invert_xaxis()
         ax.legend()
         found.append(figure)
-    return ("One random 8 × 8 matrix whose first element shrinks. Long before W₁₁ is 0, elimination "
-            "without row swaps loses digit after digit; with them, nothing happens.", found)
+    return found
 
 
 def spiral(z, t, theta):
@@ -79,9 +78,7 @@ def resnet(plt, rng):
         bx.plot(ns, [np.abs(method(spiral, START, 0.0, END, THETA, n) - exact).max() for n in ns],
                 color=colour, marker=mark, label=label)
     bx.legend()
-    return ("A residual network with four layers of one weight, and the same time cut into 8 and 16 "
-            "layers with steps of 1/2 and 1/4. Halving the step halves the error of Euler's method "
-            "and divides that of the Runge–Kutta method by 16, down to rounding.", [figure, other])
+    return [figure, other]
 
 
 def loss(z):
@@ -117,9 +114,7 @@ def adjoint_state(plt, rng):
     bx.plot(epsilons, gaps[0] / epsilons[0] * epsilons, color=INK, lw=0.7, ls=":", label="slope 1")
     bx.invert_xaxis()
     bx.legend()
-    return ("Left: the adjoint state by its differential equation, and by pushing the state at t up "
-            "and down and solving to the end. Right: the difference quotient tends to the right "
-            "side of 13.12 as fast as ε tends to 0.", [figure, other])
+    return [figure, other]
 
 
 def jump(plt, rng):
@@ -153,21 +148,19 @@ def jump(plt, rng):
             ax.axvline(s, color=FAINT, lw=0.7, ls=":")
         ax.legend()
         found.append(figure)
-    return ("A loss that looks at z(1.3), z(2.7) and z(4). Read from the right to the left: at each "
-            "look, a jumps by that look's gradient and a_t by minus its product with f; a_θ only "
-            "bends.", found)
+    return found
 
 
 def stiffness(plt, rng):
     rates, table = np.array([0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12]), []
     for rate in rates:
         def f(z, t, theta):
-            return -theta * (z - np.sin(t))
+            return np.stack([-theta * (z[0] - np.sin(t)), z[0]])
 
         theta = np.array(rate)
-        solution = solve(f, np.array([1.0]), [0.0, 2.0], theta)
+        solution = solve(f, np.array([1.0, 0.0]), [0.0, 2.0], theta)
         backsolve, exact = (_quiet(f, solution, mode) for mode in ("backsolve", "discrete"))
-        table.append((abs(backsolve.reconstruction_error[0]),
+        table.append((np.abs(backsolve.reconstruction_error).max(),
                       abs(backsolve.theta / exact.theta - 1)))
     found = []
     for title, values in (("z(T0), recomputed backward: error", [row[0] for row in table]),
@@ -175,8 +168,7 @@ def stiffness(plt, rng):
         figure, ax = panel(plt, title, "stiffness θ", yscale="log")
         ax.plot(rates, values, color=ONE, marker="s")
         found.append(figure)
-    return ("dz/dt = −θ (z − sin t) from 0 to 2, tolerance 1e-6, L = z(2). Forward, a larger θ forgets faster "
-            "and is harmless; backward, errors grow like exp(2 θ).", found)
+    return found
 
 
 def _quiet(f, solution, mode):
@@ -185,4 +177,4 @@ def _quiet(f, solution, mode):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return adjoint(f, solution, np.array([[0.0], [1.0]]), mode=mode)
+        return adjoint(f, solution, np.array([[0.0, 0.0], [0.0, 1.0]]), mode=mode)
