@@ -262,11 +262,11 @@ def html(text, display=False):
         elif token.kind == "op" and (token.text in RELATIONS or token.text in "+-") and piece:
             close()
             piece.append(operator(parser.take().text, form="infix"))
-        elif (token.text in BIG or token.text in ("log", "KL", "E")) and piece \
-                and not piece[-1].startswith("<mo"):
-            close()
-            parser.add_to(piece)
         else:
+            before = parser.tokens[parser.at - 1].text if piece else None
+            if token.text in (*BIG, "log", "KL", "E") and piece and not (
+                    piece[-1].startswith("<mo") or before in ("E", "log", *BIG)):
+                close()
             parser.add_to(piece)
     close()
     return " ".join(parts)

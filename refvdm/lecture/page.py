@@ -159,7 +159,7 @@ class Writer:
                  f'<h4><a href="#{at}">{escape(equation.number)}</a></h4>',
                  f'<div class="formula">{mathml.html(equation.statement, display=True)}</div>']
         if equation.printed:
-            parts.append('<div class="misprint"><b>In the notes:</b> '
+            parts.append('<div class="misprint"><b>Printed:</b> '
                          f"{mathml.html(equation.printed)}</div>")
         parts += [f"<pre><code>{highlighted(source(equation.function))}</code></pre>",
                   measured(equation, result), self.machine(equation), "</section>"]

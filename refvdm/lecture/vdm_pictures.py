@@ -19,7 +19,7 @@ from .svg import FAINT, INK, ONE, PAPER, THREE, TWO, panel
 def marginals(plt, rng):
     T = 24
     alpha = Schedule.cosine(T).alpha
-    figure, ax = panel(plt, "q(x_t), for data of two kinds", "x", "t", (5.2, 3.6))
+    figure, ax = panel(plt, "q(x_t), for data of two kinds", "x", "t", (4.4, 3.3))
     x = np.linspace(-3.2, 3.2, 200)
     for k, t in enumerate(range(T, -1, -3)):
         abar = loss.alpha_bar(alpha, t)
@@ -43,7 +43,7 @@ def marginals(plt, rng):
 def variance(plt, rng):
     T = 60
     alpha = Schedule.linear_beta(T, 1e-3, 0.15).alpha
-    figure, ax = panel(plt, "Var x_t", "t", "", (5.2, 2.9))
+    figure, ax = panel(plt, "Var x_t", "t", "", (4.4, 2.6))
     ax.axhline(1, color=FAINT, lw=0.8, ls=":")
     for var_0, colour, mark in ((4.0, ONE, "s"), (1.0, INK, "o"), (0.25, TWO, "^")):
         ax.plot([vdm.variance(var_0, alpha, t)[1] for t in range(T + 1)], color=colour,
@@ -92,7 +92,7 @@ def forms(plt, rng):
 
 def kl(plt, rng):
     T = 100
-    figure, ax = panel(plt, "E KL_t", "t", "nats", (5.2, 3.0), yscale="log")
+    figure, ax = panel(plt, "E KL_t", "t", "nats", (4.4, 2.7), yscale="log")
     schedules = {"linear in β": (Schedule.linear_beta(T, 1e-3, 0.2), TWO, "--"),
                  "cosine": (Schedule.cosine(T), THREE, "-."),
                  "linear in log SNR": (Schedule.linear_gamma(T, -7.0, 7.0), ONE, "-")}
