@@ -7,6 +7,7 @@ import textwrap
 import tokenize
 import unicodedata
 from html import escape
+from typing import Any
 
 GREEK = {"theta": "θ", "alpha": "α", "eps": "ε"}
 SYMBOLS = {  # what a name in the code is called in the formulas: see mathml.symbol
@@ -32,7 +33,7 @@ def source(thing):
 
 def resolve(dotted):
     """The object of a dotted name: attributes before modules, as refvdm.ode.adjoint is both."""
-    thing = importlib.import_module("refvdm")
+    thing: Any = importlib.import_module("refvdm")
     path = "refvdm"
     for part in dotted.split(".")[1:]:
         path += f".{part}"

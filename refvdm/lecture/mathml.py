@@ -9,8 +9,9 @@ roots, sums, accents. What it does not know it shows as it is. The formula is cu
 import re
 import unicodedata
 from html import escape
+from typing import Any
 
-NAMES = ["ODESolver", "ELBO", "SNR", "KL", "Var", "NN", "log", "abs", "dim", "minor"]
+NAMES = ["ODESolver", "ELBO", "SNR", "KL", "Var", "NN", "log", "sin", "abs", "dim", "minor"]
 UPRIGHT = "E", "N", "U{", "O"
 RELATIONS = {"->": "→", "~": "∼"} | {sign: sign for sign in "=≥≤<>≠≈"}
 BIG = "ΣΠ∫"
@@ -36,9 +37,10 @@ class Token:
 
 def tokens(text):
     """Names carry their scripts, and so do closing brackets and bars: (1 + x)^2, ‖x‖²."""
-    text, at, spaced, found = unicodedata.normalize("NFD", text), 0, True, []
+    text, at, spaced = unicodedata.normalize("NFD", text), 0, True
+    found: list[Token] = []
     while at < len(text):
-        match = TOKEN.match(text, at)
+        match: Any = TOKEN.match(text, at)  # the last alternative is any character
         kind, at = match.lastgroup, match.end()
         if kind == "digit":
             kind = "name"
@@ -51,7 +53,7 @@ def tokens(text):
         token = Token(kind, match["name"] or match["op"] or match.group().strip(), spaced)
         token.sub = match["digit"]
         if kind in ("name", "close", "bar"):
-            script = SCRIPT.match(text, at)
+            script: Any = SCRIPT.match(text, at)
             at = script.end()
             token.sub = script["sub1"] or script["sub2"] or token.sub
             token.braced = script["sub1"] is not None
@@ -112,7 +114,7 @@ class Parser:
 
     def until(self, *kinds):
         """Everything up to a token of these kinds, as a list of elements."""
-        items = []
+        items: list[str] = []
         while self.next().kind not in (*kinds, "end"):
             self.add_to(items)
         return items
@@ -242,7 +244,9 @@ def html(text, display=False):
 
     No text outside the formulas' alphabet is lost: unknown characters become operators.
     """
-    parser, parts, piece = Parser(text), [], []
+    parser = Parser(text)
+    parts: list[str] = []
+    piece: list[str] = []
     style = "true" if display else None
 
     def close(after=""):

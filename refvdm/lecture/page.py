@@ -158,7 +158,9 @@ class Writer:
         parts = [f'<section class="eq" id="{at}" aria-label="{escape(equation.number)}">',
                  f'<h4><a href="#{at}">{escape(equation.number)}</a></h4>',
                  f'<div class="formula">{mathml.html(equation.statement, display=True)}</div>']
-        if equation.printed:
+        if equation.printed == "left out":
+            parts.append('<div class="misprint"><b>Left out</b> of the notes</div>')
+        elif equation.printed:
             parts.append('<div class="misprint"><b>Printed:</b> '
                          f"{mathml.html(equation.printed)}</div>")
         parts += [f"<pre><code>{highlighted(source(equation.function))}</code></pre>",

@@ -40,7 +40,7 @@ def svg(plt, figure, name):
     text = re.sub(r'font: ([\d.]+)px [^;"]*', r"font-size: \1px", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
-    width = float(re.search(r'viewBox="0 0 ([\d.]+)', text)[1])
+    width = 6 * figure.get_figwidth()
     text = text.replace("<svg", f'<svg aria-hidden="true" focusable="false" style="width: '
-                        f'{width / 72 * 6:.4g}rem"', 1)
+                        f'{width:.4g}rem"', 1)
     return re.sub(r"\s*\n\s*", "\n", text).strip()
