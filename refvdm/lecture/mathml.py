@@ -250,11 +250,13 @@ def html(text, display=False):
     style = "true" if display else None
 
     def close(after=""):
-        if piece:
-            parts.append(element("math", element("mrow", *piece), displaystyle=style) + after)
-            piece.clear()
+        if after and piece:  # within the formula, or a line might begin with it
+            piece.append(f'<mo form="postfix" lspace="0" rspace="0">{after}</mo>')
         elif after and parts:
             parts[-1] += after
+        if piece:
+            parts.append(element("math", element("mrow", *piece), displaystyle=style))
+            piece.clear()
 
     while parser.next().kind != "end":
         token = parser.next()
