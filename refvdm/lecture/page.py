@@ -184,7 +184,8 @@ class Writer:
 
 def measured(equation, result):
     """The residuals of one equation as a small table."""
-    sides = "between both sides" if equation.kind == "identity" else "from the machine"
+    sides = ("between both sides" if equation.kind == "identity"
+             else "from the machine" if equation.machine else "from another way to compute it")
     rows = [(result.residual, sides, ""), (result.closed_form, "from a closed form", ""),
             (result.printed_residual, "the same, for the printed form", ' class="wrong"')]
     verdict = ('<span class="ok">✓ allowed' if result.ok else '<span class="bad">✗ allowed')
