@@ -12,7 +12,7 @@ import pytest
 import refvdm.lecture
 from refvdm.lecture import PRINTED, SECTIONS, Equation, equations
 
-SPEC = ("__init__", "adjoint", "equation", "flows", "hvae", "loss", "neural_ode", "vdm")
+SPEC = ("__init__", "equation", "flows", "hvae", "neural_ode", "adjoint", "vdm", "loss")
 FILES = [pathlib.Path(refvdm.lecture.__file__).with_name(f"{name}.py") for name in SPEC]
 TESTS = [
     pathlib.Path(__file__).with_name(f"test_lecture_spec_{part}.py") for part in ("flows", "hvae", "neural_ode", "vdm")

@@ -135,7 +135,7 @@ def _plain(result: Result) -> dict[str, Any]:
 
 
 def _write_page(path: str, seed: int) -> int:
-    from . import page
+    from . import page  # what it needs is not small
     try:
         page.write(path, seed)
     except OSError as error:
