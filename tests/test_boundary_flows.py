@@ -87,7 +87,7 @@ ARRAYS = [(*call, " [xy] ", BATCHES) for call in with_layers("forward") + with_l
     ("Split.inverse", lambda y: Split(PLU(2), (4,)).inverse(PLU(2).init(np.random.default_rng(0)), y), X, "y ", ()),
     ("Split.init", lambda x: Split(ActNorm(2), (4,)).init(RNG, x), X, "data", ("None",)),
     ("MLP", lambda x: NET(WEIGHTS, x), X, "MLP: x ", ("nan", "inf", "-inf", "another rank")),
-    *[(f"HVAE.{method}", lambda x, f=getattr(HVAE, method), more=more: f(PARTS, x, **more), X, "x |z_0|z_1", ())
+    *[(f"HVAE.{method}", lambda x, name=method, more=more: getattr(HVAE, name)(PARTS, x, **more), X, "x |z_0|z_1", ())
       for method, more in (("elbo", {"eps": EPS}), ("encode", {"eps": EPS}), ("log_joint", {"zs": EPS}),
                            ("log_posterior", {"zs": EPS}))],
     ("HVAE.importance_bound", lambda x: HVAE.importance_bound(PARTS, x, 1, eps=[X[None], Y[None]]), X, "x |eps", ()),
@@ -156,7 +156,8 @@ def flat(made):
 
 # ---------------------------------------------------------------- parameters
 
-PARAMETERS = [(f"{type(layer).__name__}.{method}", lambda theta, f=getattr(layer, method): f(theta, X), theta)
+PARAMETERS = [(f"{type(layer).__name__}.{method}",
+               lambda theta, of=layer, name=method: getattr(of, name)(theta, X), theta)
               for layer, theta in LAYERS.items() for method in ("forward", "inverse")] + [
     ("PLU.matrix", PLU(4).matrix, THETA[0]), ("PLU.sign", PLU(4).sign, THETA[0]),
     ("PLU.log_det", PLU(4).log_det, THETA[0]),
@@ -202,9 +203,9 @@ def test_triangles_of_plu_are_finite(at, bad):
         theta = {k: v.copy() for k, v in THETA[0].items()}
         theta[key][i, j] = bad
         for call in (lambda theta: PLU(4).forward(theta, X), lambda theta: PLU(4).inverse(theta, X), PLU(4).matrix):
-            with pytest.raises(ValueError, match=rf"theta\['{key}'\] must be finite, got {bad} at index \({i}, {j}\)"):
-                with np.errstate(all="ignore"):
-                    call(theta)
+            match = rf"theta\['{key}'\] must be finite, got {bad} at index \({i}, {j}\)"
+            with pytest.raises(ValueError, match=match), np.errstate(all="ignore"):
+                call(theta)
 
 
 @pytest.mark.parametrize("bad", [0, 2, -2, 127, -128])

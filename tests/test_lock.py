@@ -25,9 +25,9 @@ with exclusive(sys.argv[1], "the folder"):
 
 def test_the_second_is_told_who_holds_it_and_the_lock_file_goes(tmp_path):
     with exclusive(tmp_path / "l", "the folder"):
-        with pytest.raises(InUse, match=rf"the folder is in use by process {os.getpid()} on \S+ since 20\d\d-"):
-            with exclusive(tmp_path / "l", "the folder"):
-                raise AssertionError
+        match = rf"the folder is in use by process {os.getpid()} on \S+ since 20\d\d-"
+        with pytest.raises(InUse, match=match), exclusive(tmp_path / "l", "the folder"):
+            raise AssertionError
         assert (tmp_path / "l").exists()
     assert not os.listdir(tmp_path) and not lock._held
     with pytest.raises(KeyError), exclusive(tmp_path / "l", "x"):
