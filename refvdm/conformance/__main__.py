@@ -56,9 +56,9 @@ def _list(arguments: argparse.Namespace) -> int:
         return _complain(f"no operation is called {', '.join(unknown)}")
     for name in arguments.names or REGISTER:
         operation = REGISTER[name]
-        print(f"{name}({', '.join(operation.inputs)}) -> {', '.join(operation.outputs)}"
-              f"      [{operation.equation}]")
-        text = [operation.summary.strip(), operation.notes]
+        print(textwrap.fill(f"{name}({', '.join(operation.inputs)}) -> "
+                            f"{', '.join(operation.outputs)}", 98, subsequent_indent="        "))
+        text = [f"{operation.summary.strip()}  [{operation.equation}]", operation.notes]
         text += [f"{key}: {meaning}" for key, meaning in operation.inputs.items()]
         text += [f"-> {key}: {meaning}" for key, meaning in operation.outputs.items()]
         for line in filter(None, text):

@@ -67,8 +67,7 @@ def as_numbers(name: str, y: Any) -> np.ndarray:
     """An array of real numbers from what NumPy, torch, JAX or plain Python returned."""
     if hasattr(y, "detach"):  # torch; on whatever device
         y = y.detach().cpu()
-        y = y.to(dtype=_torch_double(y)) if "bfloat16" in str(y.dtype) else y
-        y = y.numpy()
+        y = (y.double() if "bfloat16" in str(y.dtype) else y).numpy()
     try:
         array = np.asarray(y)
     except Exception as error:  # noqa: BLE001  somebody else's __array__
@@ -86,14 +85,10 @@ def of_shape(name: str, y: np.ndarray, expected: np.ndarray) -> np.ndarray:
             n for n in expected.shape if n != 1]:
         return y.reshape(expected.shape)
     try:
-        return np.broadcast_to(y, expected.shape) if y.size else np.zeros(expected.shape)[:0]
+        spread = np.broadcast_to(y, expected.shape)
     except ValueError:
         raise WrongAnswer(f"{name} must have shape {expected.shape}, got {y.shape}") from None
-
-
-def _torch_double(y: Any) -> Any:
-    import torch
-    return torch.float64
+    return spread
 
 
 def _called(y: Any, array: np.ndarray) -> str:

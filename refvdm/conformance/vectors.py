@@ -26,6 +26,7 @@ from .operation import REGISTER, Arrays, Operation
 
 VERSION = 1
 SUMS = "SHA256SUMS"
+SHIPPED = Path(__file__).with_name("data")  # what write(SHIPPED) wrote
 
 
 def document(operation: Operation) -> dict[str, Any]:

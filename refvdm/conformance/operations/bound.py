@@ -14,7 +14,8 @@ from ...lecture import loss as spec
 from ...lecture import vdm
 from ...lecture.hvae import N
 from ..operation import Arrays, Mistake, operation
-from .diffusion import BETAS, EARLY, INDEX, LATE, T_EACH, alphas, each, levels
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .diffusion import EARLY, LATE
 
 NATS = "(batch,) in nats"
 BITS = Mistake("it is in bits, not nats", outputs=lambda inputs, outputs: {

@@ -184,7 +184,8 @@ def _dense_bars(i: Arrays) -> tuple:
     """dL/dL and dL/dU, as if every entry were free."""
     d = len(i["upper"])
     x, y_bar = i["x"].reshape(-1, d), i["y_bar"].reshape(-1, d)
-    P, lower_bar, upper_bar = permutation(i["perm"], i["lower"].dtype), 0, 0
+    P = permutation(i["perm"], i["lower"].dtype)
+    lower_bar, upper_bar = np.zeros_like(i["lower"]), np.zeros_like(i["upper"])
     for v, bar in zip(x, y_bar):
         lower_bar = lower_bar + np.outer(P.T @ bar, i["upper"] @ v)
         upper_bar = upper_bar + np.outer(i["lower"].T @ (P.T @ bar), v)

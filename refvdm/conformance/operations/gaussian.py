@@ -9,7 +9,7 @@ import numpy as np
 from ...lecture.hvae import N
 from ...lecture.loss import KL
 from ..operation import Arrays, Mistake, operation
-from .diffusion import each
+from .common import each
 
 NATS = "(batch,) in nats"
 

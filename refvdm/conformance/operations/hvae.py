@@ -10,7 +10,7 @@ from ...lecture import hvae as spec
 from ...lecture.hvae import N
 from ...lecture.loss import KL
 from ..operation import Arrays, Mistake, operation
-from .diffusion import each
+from .common import each
 from .gaussian import BITS, MEAN_OVER_BATCH, SIGN, mean_over
 
 LINEAR = {"A_q": "(T, D, D): q(z_t | z_{t-1}) has the mean A_q[t-1] z_{t-1} + b_q[t-1]",

@@ -8,7 +8,8 @@ import numpy as np
 
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
-from .diffusion import BETAS, EARLY, INDEX, LATE, T_EACH, alphas, each, levels
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .diffusion import EARLY, LATE
 
 KINDS = ("x_0", "eps", "v", "score")
 

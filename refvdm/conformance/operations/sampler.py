@@ -10,18 +10,8 @@ import numpy as np
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
 from .bound import LINEAR
-from .diffusion import (
-    BETAS,
-    DEVIATION,
-    EARLY,
-    INDEX,
-    LATE,
-    LOG_VARIANCE,
-    T_EACH,
-    alphas,
-    each,
-    levels,
-)
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .diffusion import DEVIATION, EARLY, LATE, LOG_VARIANCE
 from .prediction import scales, to_x_0
 
 # ---------------------------------------------------------------- one step back

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..operation import Arrays, Mistake, operation
-from .diffusion import BETAS, INDEX
+from .common import BETAS, INDEX
 
 TABLE = "(T,): entry t-1 is of t = 1..T"
 TABLES = {"alpha": TABLE, "alpha_bar": TABLE, "one_minus_alpha_bar": TABLE,

@@ -9,7 +9,7 @@ import numpy as np
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
 from .bound import LINEAR
-from .diffusion import BETAS, INDEX, T_EACH, alphas, each, levels
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels
 
 
 def _loss_cases(rng: np.random.Generator) -> Iterator[Arrays]:

@@ -1,0 +1,298 @@
+"""The command, adapters that misbehave, programs that misbehave, vectors."""
+
+import json
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refvdm.conformance import OPERATIONS, check, vectors, wire
+from refvdm.conformance.__main__ import main
+from refvdm.conformance.judge import ERROR, FAIL, MISSING, PASS
+from refvdm.conformance.program import Program
+
+
+class Right:
+    """Every operation as the reference has it."""
+
+
+for _name, _operation in OPERATIONS.items():
+    setattr(Right, _name, staticmethod(_operation.reference))
+
+
+def one(function, name="q_step"):
+    """The verdict on an adapter with this one function."""
+    (verdict,) = check(type("Adapter", (), {name: staticmethod(function)}), only=[name]).verdicts
+    return verdict
+
+
+def write(path, text):
+    path.write_text(textwrap.dedent(text))
+    return str(path)
+
+
+# ---------------------------------------------------------------- adapters
+
+
+def test_the_reference_passes_and_an_empty_adapter_is_told():
+    report = check(Right)
+    assert report.status == 0 and {v.status for v in report.verdicts} == {PASS}
+    assert [v.name for v in report.verdicts] == list(OPERATIONS)
+    empty = check(object())
+    assert empty.status == 2 and {v.status for v in empty.verdicts} == {MISSING}
+
+
+def right_q_step(x_prev, betas, t):
+    beta = betas[t - 1]
+    return np.sqrt(1 - beta)[:, None] * x_prev, beta
+
+
+@pytest.mark.parametrize("returns", [
+    lambda mean, var: {"mean": mean, "var": var},
+    lambda mean, var: [mean.tolist(), var.tolist()],
+    lambda mean, var: (mean, var[:, None]),
+    lambda mean, var: (mean, np.repeat(var[:, None], mean.shape[1], 1)[:, 0]),
+])
+def test_what_may_be_returned(returns):
+    assert one(lambda x_prev, betas, t: returns(*right_q_step(x_prev, betas, t))).status == PASS
+
+
+@pytest.mark.parametrize("returned, told", [
+    (None, "must return 2 outputs, mean, var, got NoneType"),
+    ((1.0, 2.0, 3.0), "got 3"), ({"mean": 1}, "keys mean"),
+    ((np.zeros((2, 99)), np.zeros(4)), "mean must have shape (4, 3), got (2, 99)"),
+    (("huge" * 1000, 1.0), "must hold real numbers"), ((1j, 1.0), "complex128"),
+    ((np.zeros((4, 3)), np.array([None] * 4)), "must hold real numbers"),
+    (([[1.0], [2.0, 3.0]], 1.0), "is no array"),
+])
+def test_answers_that_are_none(returned, told):
+    verdict = one(lambda x_prev, betas, t: returned)
+    assert verdict.status == ERROR and told in verdict.why, verdict.why
+
+
+def test_nan_fails_and_exceptions_are_lines_of_the_report():
+    verdict = one(lambda x_prev, betas, t: (np.nan * x_prev, betas[t - 1]))
+    assert verdict.status == FAIL and verdict.worst == np.inf
+    verdict = one(lambda x_prev, betas, t: {}["no"])
+    assert verdict.status == ERROR and "KeyError: 'no'" in verdict.why
+    def later(x_prev, betas, t):
+        raise NotImplementedError
+    assert one(later).status == MISSING
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(sorted(OPERATIONS)), st.data())
+def test_no_answer_crashes_the_kit(name, data):
+    """Anything may come back, at any call."""
+    scalars = st.one_of(st.none(), st.floats(), st.integers(-5, 5), st.text(max_size=3), st.booleans(),
+                        st.complex_numbers(), st.just(np.zeros((0, 3))), st.just(object()), st.just(np.ma.masked))
+    answer = data.draw(st.recursive(scalars, lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)), max_leaves=5))
+    verdict = one(lambda **inputs: answer, name)
+    assert verdict.status in (FAIL, ERROR) and verdict.why
+
+
+def test_an_adapter_that_writes_into_its_inputs_hurts_nobody():
+    def greedy(x_prev, betas, t):
+        mean, var = right_q_step(x_prev, betas, t)
+        mean, var = mean.copy(), var.copy()
+        x_prev[:], betas[:], t[:] = 0, 0, 1
+        return mean, var
+    assert one(greedy).status == PASS and one(right_q_step).status == PASS
+
+
+def test_patterns():
+    with pytest.warns(UserWarning, match="no operation matches 'nothing\\*'"):
+        report = check(Right, only=["q_*", "nothing*"], skip=["q_step"])
+    assert [v.name for v in report.verdicts] == ["q_marginal", "q_posterior"]
+    class Wrong:
+        q_step = staticmethod(lambda x_prev, betas, t: (x_prev, betas[t - 1]))
+    assert check(Wrong).status == 1 and check(Wrong, expect_fail=["q_s*"]).status == 0
+    assert check(Right, only=["q_step"], expect_fail=["q_step"]).status == 1
+    table = check(Wrong, expect_fail=["q_step"], only=["q_step"]).table()
+    assert "FAIL (expected)" in table and "variance exploding" in table and max(map(len, table.splitlines())) <= 100
+
+
+def test_float32_is_judged_as_float32():
+    class Single(Right):
+        dtype = "float32"
+    assert check(Single, only=["q_*", "kl_t", "plu_*"]).status == 0
+    seen = []
+    def spy(x_prev, betas, t):
+        seen.append(x_prev.dtype)
+        return right_q_step(x_prev, betas, t)
+    assert check(type("A", (), {"dtype": np.float32, "q_step": staticmethod(spy)})).verdicts
+    assert set(seen) == {np.dtype(np.float32)}
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_list_and_new(tmp_path, capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{name}(" in out for name in OPERATIONS) and max(map(len, out.splitlines())) <= 100
+    assert main(["list", "q_step"]) == 0 and main(["list", "nothing"]) == 2
+    path = tmp_path / "mine.py"
+    assert main(["new", str(path)]) == 0 and main(["new", str(path)]) == 2  # never over what is there
+    capsys.readouterr()
+    assert main(["run", str(path)]) == 2 and "44 not implemented" in capsys.readouterr().out
+    text = path.read_text().replace("# def q_step", "def q_step")
+    text = text.replace("def q_step(x_prev, betas, t):\n#     return mean, var",
+                        "def q_step(x_prev, betas, t):\n    return x_prev, betas[t]")
+    path.write_text(text)
+    assert main(["run", str(path), "--only", "q_step"]) == 1
+    assert "error" in capsys.readouterr().out
+
+
+def test_run(tmp_path, capsys):
+    path = write(tmp_path / "a.py", """
+        import numpy as np
+        def q_step(x_prev, betas, t):
+            beta = betas[t - 1]
+            return np.sqrt(1 - beta)[:, None] * x_prev, np.sqrt(beta)
+    """)
+    assert main(["run", path]) == 1
+    assert "all 3 match the reference if the second output is a standard deviation" in capsys.readouterr().out
+    assert main(["run", path, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["dtype"] == "float64" and report["verdicts"][0]["name"] == next(iter(OPERATIONS))
+    assert main(["run", path, "--expect-fail", "q_step", "--only", "q_*"]) == 0
+    for wrong in (["run"], ["run", path, "--command", "x"], ["run", str(tmp_path / "none.py")],
+                  ["run", write(tmp_path / "b.py", "1/0")], ["run", write(tmp_path / "c.py", "dtype = 'int64'")]):
+        assert main(wrong) == 2
+        assert "refvdm.conformance: " in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- programs
+
+
+def program(tmp_path, body):
+    """A program of this body, which has `request` and answers by `say`."""
+    return f"{sys.executable} " + write(tmp_path / "p.py", textwrap.dedent("""
+        import json, sys, time
+        def say(**reply):
+            print(json.dumps({"id": request["id"], **reply}), flush=True)
+        for line in sys.stdin:
+            request = json.loads(line)
+            inputs = request.get("inputs")
+            if request["operation"] == "hello":
+                say(operations=["q_step"])
+                continue
+        """) + textwrap.indent(textwrap.dedent(body), "    "))
+
+
+RIGHT = """
+    x, beta, t = (inputs[name] for name in ("x_prev", "betas", "t"))
+    var = [beta["data"][i - 1] for i in t["data"]]
+    D = x["shape"][1]
+    mean = [(1 - var[i // D]) ** 0.5 * v for i, v in enumerate(x["data"])]
+    say(outputs={"mean": {**x, "data": mean}, "var": {**beta, "shape": t["shape"], "data": var}})
+"""
+
+
+def test_a_program_that_is_right(tmp_path, capsys):
+    assert main(["run", "--command", program(tmp_path, RIGHT)]) == 0
+    assert "1 pass, 0 FAIL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("body, told", [
+    ("time.sleep(60)", "no answer to q_step within"),
+    ("sys.exit(3)", "with exit status 3"),
+    ("print('rubbish', flush=True)", "is no JSON: rubbish"),
+    ("request['id'] += 1; say(outputs={})", "expected the answer with id 1"),
+    ("print('[' * 100000, flush=True)", "is no JSON"),
+    ("say(error='I have no table')", "the program says: I have no table"),
+    ("say(outputs=5)", "must return 2 outputs"), ("say()", "must return 2 outputs"),
+    ("say(outputs={'mean': {'dtype': 'float64', 'shape': [3], 'data': [1]}, 'var': 1})", "needs 3 numbers in data"),
+    ("say(outputs={'mean': {'dtype': 'float16', 'shape': [], 'data': []}, 'var': 1})", "dtype must be one of"),
+    ("say(outputs={'mean': {'dtype': 'float64', 'shape': [1], 'data': ['many']}, 'var': 1})", "got 'many'"),
+    ("say(outputs={'mean': 'x' * 10**6, 'var': 1})", "must hold real numbers"),
+])
+def test_programs_that_misbehave(tmp_path, capsys, body, told):
+    assert main(["run", "--command", program(tmp_path, body), "--timeout", "3"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert told in out and "case 0" in out and "q_step" in out
+
+
+@pytest.mark.parametrize("command", ["no-such-program-here", f"{sys.executable} -c 1", "'unbalanced"])
+def test_programs_that_do_not_start(command, capsys):
+    assert main(["run", "--command", command]) == 2
+    assert capsys.readouterr().err
+
+
+def test_hello_is_checked(tmp_path):
+    for reply in ({"operations": 3}, {"operations": ["q_step"], "dtype": "int8"}, {}):
+        path = write(tmp_path / "p.py", f"""
+            import json
+            input()
+            print(json.dumps({{"id": 0, **{reply!r}}}), flush=True)
+        """)
+        with pytest.raises(ValueError, match="hello"):
+            Program(f"{sys.executable} {path}")
+
+
+# ---------------------------------------------------------------- arrays as JSON, vectors
+
+
+@given(st.lists(st.floats(width=64), max_size=6), st.sampled_from(["float64", "float32"]))
+def test_arrays_come_back_to_the_bit(numbers, dtype):
+    with np.errstate(over="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x = np.array(numbers, dtype)
+    back = wire.loads(wire.dumps({"x": x, "word": "tanh", "n": 3}))
+    assert back["x"].dtype == x.dtype and back["word"] == "tanh" and back["n"] == 3
+    nan = np.isnan(x)
+    assert np.array_equal(np.isnan(back["x"]), nan) and np.array_equal(
+        back["x"][~nan].view(np.uint8), x[~nan].view(np.uint8))
+    assert wire.loads(wire.dumps(np.arange(6).reshape(2, 3))).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert "0.1," in wire.dumps(np.array([0.1, 0], np.float32))  # shortest of its own dtype
+
+
+def test_shipped_vectors_are_the_references_to_the_last_digit(tmp_path):
+    """Outputs anew from the files' inputs; the last digit where the platform has extended precision."""
+    shipped = vectors.read(vectors.SHIPPED)
+    assert list(shipped) == list(OPERATIONS)
+    extended = np.finfo(np.longdouble).eps < 1e-18
+    for name, cases in shipped.items():
+        for case in cases:
+            anew = OPERATIONS[name].answer(case.inputs)
+            for key, y in case.outputs.items():
+                if extended:
+                    np.testing.assert_array_equal(np.asarray(anew[key], np.float64), y, err_msg=f"{name} {key}")
+                else:
+                    assert np.all(np.abs(np.asarray(anew[key], np.float64) - y) <= case.tolerances[key])
+    size = sum(file.stat().st_size for file in vectors.SHIPPED.iterdir())
+    assert size < 700_000
+
+
+def test_vectors_say_what_they_separate_and_verify_judges(tmp_path, capsys):
+    assert main(["vectors", str(tmp_path / "v")]) == 0
+    document = json.loads((tmp_path / "v" / "q_step.json").read_text())
+    assert all(case["separates"] == document["mistakes"] for case in document["cases"])
+    answers = {name: [{key: wire.encode(y) for key, y in case.outputs.items()} for case in cases]
+               for name, cases in vectors.read(tmp_path / "v").items() if name.startswith("q_")}
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps(answers))
+    capsys.readouterr()
+    assert main(["verify", str(tmp_path / "v"), str(file)]) == 0
+    for case in answers["q_step"]:
+        case["var"]["data"] = [v**0.5 for v in case["var"]["data"]]
+    answers["q_marginal"].pop()
+    file.write_text(json.dumps(answers))
+    assert main(["verify", str(tmp_path / "v"), str(file)]) == 1
+    out = capsys.readouterr().out
+    assert "the second output is a standard deviation" in out and "an answer to each case" in out
+    for bad in ("[]", "{", '{"nothing": []}'):
+        file.write_text(bad)
+        assert main(["verify", str(tmp_path / "v"), str(file)]) == 2
+    file.write_text("{}")
+    assert main(["verify", str(tmp_path / "v"), str(file)]) == 2
+    with (tmp_path / "v" / "q_step.json").open("a") as changed:
+        changed.write(" ")
+    assert main(["verify", str(tmp_path / "v"), str(file)]) == 2
+    assert "is not the file that SHA256SUMS describes" in capsys.readouterr().err
