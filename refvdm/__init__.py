@@ -8,14 +8,15 @@ refvdm.ode        13.6-13.17: neural ODEs and their adjoint
 refvdm.vdm        13.22-13.29: variational diffusion models
 refvdm.autodiff   gradients of plain NumPy code; refvdm.nn, refvdm.optim, refvdm.gaussian beside it
 refvdm.fit        a training loop; refvdm.experiment, refvdm.checkpoint, refvdm.datasets
+refvdm.conformance    is my implementation right? cross-checks that name the mistake
 """
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
 __version__ = "0.1.0"
 
-_MODULES = ("autodiff", "checkpoint", "datasets", "experiment", "fit", "flows", "gaussian",
-            "lecture", "mhvae", "nn", "ode", "optim", "vdm")
+_MODULES = ("autodiff", "checkpoint", "conformance", "datasets", "experiment", "fit", "flows",
+            "gaussian", "lecture", "mhvae", "nn", "ode", "optim", "vdm")
 
 
 def __getattr__(name: str) -> _ModuleType:

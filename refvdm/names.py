@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from .autodiff import Tensor
-
 
 def what(x: Any, wanted: type = float) -> str:
     """How an argument that is no array of the numbers wanted is called, and what to do about it."""
@@ -19,11 +17,11 @@ def what(x: Any, wanted: type = float) -> str:
         return "a torch.Tensor; hand it over as x.detach().numpy()"
     if foreign(x) in ("jax", "jaxlib"):
         return "a jax array; hand it over as np.asarray(x)"
-    if isinstance(x, (np.ndarray, np.generic, Tensor)) and x.dtype.kind == "c":
-        return f"dtype {x.dtype}; take its real part"
+    if isinstance(x, complex) or getattr(getattr(x, "dtype", None), "kind", "") == "c":
+        return f"dtype {getattr(x, 'dtype', 'complex')}; take its real part"
     if isinstance(x, (list, tuple, int, float, np.number)):
         return f"{type(x).__name__}; np.array(x, {wanted.__name__}) makes it one"
-    if not isinstance(x, (np.ndarray, Tensor)):
+    if not isinstance(getattr(x, "dtype", None), np.dtype):
         return type(x).__name__
     if x.dtype.kind == "O":
         return "dtype object; make an array of numbers of it"
@@ -38,6 +36,8 @@ def shown(shape: Sequence) -> str:
 
 def foreign(x: Any) -> str:
     """The package of another library's array, "" for everything else."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return ""
     package = type(x).__module__.partition(".")[0]
     return package if hasattr(x, "shape") and package not in ("numpy", "refvdm", "builtins") else ""
 

@@ -51,7 +51,7 @@ OUTSIDE = [  # the call, its name in the message, the nearest in the set
     (np.prod, "prod", "exp of a sum of log"),
     (np.sort, "sort", ""),
     (np.copy, "copy", "the Tensor itself"),
-    (np.arctan, "arctan", "tanh"),
+    (np.arctan, "arctan", ""),
     (np.sinh, "sinh", "exp"),
     (np.log10, "log10", "log"),
     (np.sign, "sign", "where"),
@@ -64,7 +64,7 @@ OUTSIDE = [  # the call, its name in the message, the nearest in the set
     (lambda x: np.hypot(x, x), "hypot", "sqrt of sum of square"),
     (np.nan_to_num, "nan_to_num", ""),
     (lambda x: np.allclose(x, x), "allclose", ""),
-    (lambda x: np.floor_divide(x, 1), "floor_divide", "divide"),
+    (lambda x: np.floor_divide(x, 1), "floor_divide", ""),
     (lambda x: np.ones(2) % x, "remainder", ""),
     (special.logit, "logit", "log and log1p"),
     (special.ndtr, "ndtr", "exp of scipy.special.log_ndtr"),
@@ -81,7 +81,7 @@ def test_outside_the_set(f, name, nearest):
         vjp(f, X)
     message = str(caught.value)
     assert f"{name} has no gradient rule" in message
-    assert f"Nearest in the set: {nearest}" in message
+    assert (f"Nearest in the set: {nearest}" in message) if nearest else ("Nearest" not in message)
     for part in ("The set: absolute, add, broadcast_to, clip", "expit", "indexing", "log_softmax", "defvjp(",
                  "check_vjp"):
         assert part in message
@@ -197,10 +197,38 @@ def test_scalar_plus_equals_tensor_is_a_new_tensor():
 
 
 def test_an_array_element_cannot_be_a_tensor():
-    """NumPy's own ValueError, caused by ours."""
-    with pytest.raises((TypeError, ValueError)) as caught:
-        vjp(lambda x: np.ones(2).__setitem__(0, x[0]), X)
-    assert BECOMES_NUMBER in str(caught.value) + str(caught.value.__cause__)
+    """NumPy puts a ValueError of its own before ours; the engine says what to do."""
+    refused(lambda x: np.ones(2).__setitem__(0, x[0]), X, match=r"a\[i\] = x\[i\].* np.stack or np.concatenate")
+    with pytest.raises(ValueError, match="with a sequence"):  # of the caller's own making
+        vjp(lambda x: np.ones(2).__setitem__(0, [1.0, 2.0]), X)
+
+
+@pytest.mark.parametrize("f", [lambda x: x % 2, lambda x: x // 2, lambda x: 2 // x, lambda x: divmod(x, 2), round,
+                               lambda x: divmod(2.0, x), lambda x: 2.0 % x])
+def test_operations_with_steps_say_so(f):
+    refused(f, X, match="have steps, where there is no gradient")
+
+
+class ForeignArray:
+    """As much of another library's array as is looked at."""
+
+    shape, dtype = (3,), "float32"
+
+
+@pytest.mark.parametrize("package, told", [("torch", r"torch.Tensor; hand it over as x.detach\(\).numpy\(\)"),
+                                           ("jaxlib.xla", r"jax array; hand it over as np.asarray\(x\)")])
+def test_other_libraries_arrays_are_named(package, told):
+    foreign = type("Tensor", (ForeignArray,), {"__module__": package})()
+    for primal in (foreign, {"W": [foreign]}):
+        refused(np.sum, primal, match=told)
+
+
+def test_sums_of_a_0d_array_and_an_empty_system():
+    for f in (np.sum, logsumexp):
+        for axis in (-1, 0):
+            assert grad(lambda x, f=f, axis=axis: f(x, axis=axis))(np.array(2.0)) == 1
+    a_bar, b_bar = grad(lambda ab: np.sum(solve_triangular(*ab)))((np.zeros((0, 0)), np.zeros((0, 2))))
+    assert a_bar.shape == (0, 0) and b_bar.shape == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -330,15 +358,15 @@ PRIMALS = {
     "int array": (np.arange(3), "no float leaf"),
     "dict of ints": ({"n": 3}, "no float leaf"),
     "empty": ([], "no float leaf"),
-    "complex": (1j, "expected an array of real floats .* got complex"),
+    "complex": (1j, "expected an array of real floats .* got dtype complex"),
     "complex array": (np.ones(2, complex), "dtype complex128"),
     "string": ("abc", "got str"),
     "string array": (np.array(["a"]), "dtype <U1"),
     "object array": (np.array([1.0, None]), "dtype object"),
-    "masked": (np.ma.array([1.0, 2.0], mask=[0, 1]), "MaskedArray"),
+    "masked": (np.ma.array([1.0, 2.0], mask=[0, 1]), "masked array"),
     "set": ({1.0}, "got set"),
     "dates": (np.array(["2000-01-01"], "M8[D]"), "datetime"),
-    "complex in a tree": ({"a": 1.0, "b": 1j}, "got complex"),
+    "complex in a tree": ({"a": 1.0, "b": 1j}, "got dtype complex"),
 }
 
 

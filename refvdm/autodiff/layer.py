@@ -69,7 +69,7 @@ def linear(x: Array, W: Array, b: Array, activation: str = "identity") -> Array:
     """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu".
 
     x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out), arrays and Tensors alike. ValueError
-    for other shapes or an unknown activation.
+    for other shapes or an unknown activation, TypeError for arrays that are no floats.
     """
     x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
     if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[0] or b.shape != W.shape[1:]:

@@ -5,7 +5,6 @@ Tensor that would turn it into something without a gradient.
 """
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -38,6 +37,7 @@ NEAREST = {
     "logit": "log and log1p", "sign": "where", "heaviside": "where", "select": "where",
     "piecewise": "where",
 }
+NO_NUMBER = "a Tensor cannot become a Python number or truth value"
 
 
 def name(function: Callable) -> str:
@@ -75,7 +75,7 @@ class Refusals:
                         "refvdm.autodiff.stop_gradient(x) where a constant is meant")
 
     def _no_scalar(self, *_: Any) -> NoReturn:
-        raise TypeError("a Tensor cannot become a Python number or truth value without losing its "
+        raise TypeError(f"{NO_NUMBER} without losing its "
                         "gradient; compare it (x > 0 gives a plain array), choose with np.where, "
                         "or use refvdm.autodiff.stop_gradient(x)")
 
@@ -92,6 +92,13 @@ class Refusals:
     __setitem__ = _no_change
     __iadd__ = __isub__ = __imul__ = __itruediv__ = _no_change_but_of_a_number
     __imatmul__ = __ipow__ = _no_change_but_of_a_number
+
+    def _no_steps(self, *_: Any) -> NoReturn:
+        raise TypeError("x % y, x // y, divmod and round of a Tensor have steps, where there is no "
+                        "gradient; for a constant use refvdm.autodiff.stop_gradient(x)")
+
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _no_steps
+    __round__ = __floor__ = __ceil__ = __trunc__ = _no_steps
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         raise TypeError("a Tensor cannot be copied or pickled: it belongs to its recording")
@@ -120,9 +127,8 @@ def ufunc(function: np.ufunc, method: str, kwargs: dict) -> TypeError:
 def outside_the_set(function: Callable, rules: Iterable[Callable]) -> TypeError:
     called = getattr(function, "__name__", repr(function))
     known = sorted({name(f).removeprefix("np.").removeprefix("scipy.special.") for f in rules})
-    close = ", ".join(difflib.get_close_matches(called, known, 2, 0.5))
-    near = NEAREST.get(called) or close or "a combination of these"
-    return TypeError(f"{name(function)} has no gradient rule. Nearest in the set: {near}. "
+    near = f"Nearest in the set: {NEAREST[called]}. " if called in NEAREST else ""
+    return TypeError(f"{name(function)} has no gradient rule. {near}"
                      f"The set: {', '.join(known)}. To add a rule: "
                      f"refvdm.autodiff.defvjp({name(function)}, lambda y_bar, y, x: ...), "
                      f"with one pull for each argument; check it with refvdm.autodiff.check_vjp")
@@ -191,6 +197,11 @@ def no_float_leaf(i: int) -> TypeError:
 def tensor_as_primal() -> TypeError:
     return TypeError("it holds a Tensor; only first derivatives are supported, so a gradient "
                      "cannot be taken inside another one (use stop_gradient for a constant)")
+
+
+def assigned() -> TypeError:
+    return TypeError("a Tensor cannot be written into an array (a[i] = x[i]) without losing its "
+                     "gradient; build the array of its parts with np.stack or np.concatenate")
 
 
 def outer_tensor() -> TypeError:

@@ -127,7 +127,7 @@ defvjp(np.clip, _clip_pull, forward=_clip)
 def _spread(y_bar, x, axis):
     """y_bar, which lacks the summed axes of x or has them with length 1, repeated along them."""
     x_bar = np.empty(x.shape, y_bar.dtype)
-    if axis is not None:
+    if axis is not None and x.ndim:  # NumPy allows axis -1 and 0 of a 0-d array
         shape = list(x.shape)
         for i in axis if isinstance(axis, tuple) else (axis,):
             shape[i] = 1
@@ -214,6 +214,7 @@ def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] 
     a (n, n), b (n,) or (n, k), arrays or Tensors. Only the triangle that `lower` names is read,
     with unit_diagonal without its diagonal, and only what is read has a gradient.
     scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
+    ValueError for other shapes.
     """
     if np.ndim(a) != 2 or np.ndim(b) not in (1, 2):
         raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), "
@@ -230,7 +231,8 @@ def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
 def _solve_a(b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
     # A_bar = -b_bar y^T, (-y b_bar^T for A^T y = b), on the entries that were read
     left, right = (b_bar, y) if trans in (0, "N") else (y, b_bar)
-    full, diagonal = -(left.reshape(len(a), -1) @ right.reshape(len(a), -1).T), int(unit_diagonal)
+    columns = (len(a), 1 if b_bar.ndim == 1 else b_bar.shape[1])  # not -1: a may be (0, 0)
+    full, diagonal = -(left.reshape(columns) @ right.reshape(columns).T), int(unit_diagonal)
     return np.tril(full, -diagonal) if lower else np.triu(full, diagonal)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..names import foreign, what
+
 # A leaf, or a dict, list or tuple of trees. What a function returns has the structure of what it
 # was given, and no type can say so: Any, so that `grads["W1"]` needs no cast.
 Tree = Any
@@ -142,10 +144,10 @@ def is_float(leaf: Any) -> bool:
     if leaf is None or isinstance(leaf, (bool, int)):
         return False
     dtype = getattr(leaf, "dtype", None)
-    if dtype is None or dtype.kind not in "fiub" or isinstance(leaf, EXTRAORDINARY):
-        kind = type(leaf).__name__ if dtype is None else f"{type(leaf).__name__} of dtype {dtype}"
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or foreign(leaf) or (
+            isinstance(leaf, EXTRAORDINARY)):
         raise TypeError(f"expected an array of real floats (or an integer, bool or None "
-                        f"constant), got {kind}")
+                        f"constant), got {what(leaf)}")
     return dtype.kind == "f"
 
 

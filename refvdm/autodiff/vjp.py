@@ -135,6 +135,10 @@ def _record(f: Callable, primals: tuple) -> tuple[Any, list[tuple[list, Tree]], 
         inputs.append((lifted, filled(primal, lifted)))
     try:
         output = f(*[filled(tree, lifted) for lifted, tree in inputs])  # which f may change
+    except ValueError as error:
+        if refuse.NO_NUMBER in str(error.__cause__):  # NumPy hides what the Tensor said
+            raise refuse.assigned() from error
+        raise
     finally:
         recording.tape = None
     for y in leaves(output):
