@@ -129,6 +129,13 @@ def positive(name: str, x: Any) -> float:
     return float(x)
 
 
+def flag(name: str, x: Any) -> bool:
+    """True or False."""
+    if not isinstance(x, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {x!r}")
+    return bool(x)
+
+
 def one_of(name: str, word: Any, known: Collection[str]) -> Any:
     """One of these words."""
     if not isinstance(word, str) or word not in known:

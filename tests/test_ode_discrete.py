@@ -67,7 +67,7 @@ def agrees_with_the_replay(f, solution, g, tolerance=1e-10):
 
     z = replay(f, z0, ts, unravel(theta), solution)
     np.testing.assert_allclose(solution.zs, z.real, rtol=1e-10, atol=1e-12)
-    for i in range(len(ts)):
+    for i in range(len(ts) if solution.options.step is None else 0):  # with step= the grid moves
         expected = slope(dts=np.eye(len(ts))[i])
         error = abs(got.ts[i] - expected)
         message = f"dL/dts[{i}]: expected {expected}, got {got.ts[i]}"
@@ -144,13 +144,33 @@ def test_one_step_of_every_method(method, way):
     agrees_with_the_replay(f, solution, rng.standard_normal((2, 3)), 1e-12)
 
 
-def test_inner_fixed_nodes_stay_where_they_are():
-    """The derivative by an inner ts is the slope there, g f: the grid of fixed steps is not moved with it."""
-    f, z0, theta, _ = random_problem((2,), 1.7, 1)
-    solution = solve(f, z0, [0, 0.5, 1.3], theta, method="rk4", step=0.25)
-    g = np.array([[0.0, 0], [1, -2], [0, 0]])
-    got = adjoint(f, solution, g, mode="discrete")
-    np.testing.assert_allclose(got.ts[1:], [g[1] @ f(solution.zs[1], 0.5, theta), 0], rtol=1e-12)
+@given(st.sampled_from(["euler", "midpoint", "rk4", "dopri5"]), st.sampled_from([0.17, 0.4, 2.0]),
+       st.lists(st.sampled_from([0.13, 0.5, 0.77]), max_size=3, unique=True), st.booleans(), st.integers(0, 2**16))
+def test_with_step_the_grid_moves_with_ts(method, step, inner, backward, seed):
+    """Every dL/dts[i] is the slope of L(solve(..., ts, step=)) itself, however coarse; a frozen grid would be off by
+    as much as its steps are long."""
+    f, z0, theta, rng = random_problem((2,), 1.7, seed)
+    ts = 0.2 + 1.3 * np.array(sorted([0, *inner, 1]))
+    ts = ts[::-1] if backward else ts
+    g = rng.standard_normal((len(ts), 2))
+
+    def loss(ts):
+        return np.sum(g * solve(f, z0, ts, theta, method=method, step=step).zs)
+
+    got = adjoint(f, solve(f, z0, ts, theta, method=method, step=step), g, mode="discrete")
+    h = 1e-5 * np.eye(len(ts))
+    expected = [(8 * (loss(ts + e) - loss(ts - e)) - loss(ts + 2 * e) + loss(ts - 2 * e)) / 12e-5 for e in h]
+    np.testing.assert_allclose(got.ts, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_with_step_equal_ts_give_no_step():
+    f, z0, theta, rng = random_problem((2,), 1.7, 5)
+    ts, g = [0, 0.6, 0.6, 1.0], rng.standard_normal((4, 2))
+    got = adjoint(f, solve(f, z0, ts, theta, method="rk4", step=0.3), g, mode="discrete")
+    once = adjoint(f, solve(f, z0, [0, 0.6, 1.0], theta, method="rk4", step=0.3), [g[0], g[1] + g[2], g[3]],
+                   mode="discrete")
+    np.testing.assert_allclose(got.z0, once.z0, rtol=1e-13)
+    np.testing.assert_allclose(got.ts[1] + got.ts[2], once.ts[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("depth", [1, 6])

@@ -55,11 +55,11 @@ def test_is_adjoint(mode, options):
         same(theta_bar["b"], expected.theta["b"])
 
 
-def test_backsolve_is_the_default():
+def test_discrete_is_the_default():
     g = np.ones((3, 2))
     z0_bar, = vjp(lambda z0: odeint(bent, z0, TS, THETA), Z0)[1](g)
-    same(z0_bar, adjoint(bent, solve(bent, Z0, TS, THETA), g, mode="backsolve").z0)
-    assert not np.array_equal(z0_bar, adjoint(bent, solve(bent, Z0, TS, THETA), g, mode="interpolated").z0)
+    same(z0_bar, adjoint(bent, solve(bent, Z0, TS, THETA), g, mode="discrete").z0)
+    assert not np.array_equal(z0_bar, adjoint(bent, solve(bent, Z0, TS, THETA), g, mode="backsolve").z0)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -167,11 +167,17 @@ def test_options_of_the_backward_pass_alone():
     """backward= goes to adjoint: the same bits as adjoint with them, and the forward pass as if they were not there."""
     g, solution = np.ones((3, 2)), solve(bent, Z0, TS, THETA)
     for backward in ({"rtol": 1e-2, "seminorm": True}, {"restart": True}, {"method": "rk4", "step": 0.3}):
-        zs, pullback = vjp(lambda theta, backward=backward: odeint(bent, Z0, TS, theta, backward=backward), THETA)
+        zs, pullback = vjp(lambda theta, backward=backward: odeint(
+            bent, Z0, TS, theta, gradient="backsolve", backward=backward), THETA)
         same(zs, solution.zs)
         same(pullback(g)[0]["W"], adjoint(bent, solution, g, **backward).theta["W"])
-    with pytest.raises(ValueError, match="takes no rtol"):
-        vjp(lambda z0: odeint(bent, z0, TS, THETA, gradient="discrete", backward={"rtol": 1e-3}), Z0)[1](g)
+    for backward, told in (({"rtol": 1e-3}, "takes no rtol"), ({"foo": 1}, r"keys method.*got \['foo'\]"),
+                           ({"seminorm": True}, "seminorm is an option of"), (3, "must be a dict"),
+                           ({"restart": 1}, "restart must be True or False")):
+        with pytest.raises((TypeError, ValueError), match=told):  # at the call, not in the pullback
+            odeint(bent, Z0, TS, THETA, gradient="discrete", backward=backward)
+    with pytest.raises(ValueError, match="odeint: backward: rtol must be positive"):
+        odeint(bent, Z0, TS, THETA, gradient="backsolve", backward={"rtol": -1})
 
 
 def test_backsolve_keeps_no_path():
@@ -250,7 +256,7 @@ def test_bad_modes_and_options():
         adjoint(bent, solution, g, mode="adjoint")
     for mode in ("interpolated", "discrete"):
         with pytest.raises(ValueError, match=f"mode '{mode}' needs the steps of the way forward.*dense=False.*"
-                                             "'backsolve' or 'forward'"):
+                                             "mode='backsolve'"):
             adjoint(bent, thin, g, mode=mode)
     for mode in ("backsolve", "forward"):
         same(adjoint(bent, thin, g, mode=mode).z0, adjoint(bent, solution, g, mode=mode).z0)
@@ -356,7 +362,7 @@ def test_reconstruction_error_and_its_warning():
         for warning in caught:
             assert warning.category is ReconstructionWarning and warning.filename == __file__
             text = str(warning.message)
-            assert "'interpolated'" in text and "'discrete'" in text
+            assert "gradient='discrete'" in text
             assert f"{errors[k]:.2g}, {errors[k] / 2:.2g} times" in text
     assert 2e-5 < errors[5] < 1e-3 and 5 < errors[10] < 200 and 5e9 < errors[20] < 1e11
     for mode in MODES[1:3]:  # these do not care
@@ -387,6 +393,6 @@ def test_the_warning_begins_at_a_tenth_of_the_size_of_z():
 def test_a_way_back_that_fails_names_another(mode, other, options):
     solution = solve(bent, Z0, [0, 0.5, 2.5], THETA)
     with pytest.raises(SolverError,
-                       match=f"on the way back from t = 2.5 to 0.5: .*Mode '{other}' may get there") as caught:
+                       match=f"on the way back from t = 2.5 to 0.5: .*gradient='{other}'\\) may get there") as caught:
         adjoint(bent, solution, np.ones((3, 2)), mode=mode, **options)
     assert caught.value.reason == "too many steps" and 0.5 < caught.value.t < 2.5 and caught.value.solution is None

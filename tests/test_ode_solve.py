@@ -1,13 +1,15 @@
 """solve: closed forms, what f is called with, outputs between steps, fixed steps, the log, and what belongs to whom."""
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
 
-from refvdm.ode import METHODS, SolverError, Stats, StepRecord, solve
+from refvdm.ode import METHODS, SolverError, Stats, StepRecord, TimeWarning, adjoint, solve
 from refvdm.ode.controller import CONTROLLERS
 
 FIXED = {"euler": 2e-4, "midpoint": 5e-3, "heun": 5e-3, "rk4": 0.05, "rk4_38": 0.05, "bosh3": 0.02, "dopri5": 0.1}
@@ -404,3 +406,66 @@ def test_max_steps_is_a_limit_not_a_count():
         assert len(solve(swing, start(()), [0.0, 3.0], THETA, max_steps=needed, **options).steps) == needed
         with pytest.raises(SolverError, match=f"max_steps = {needed - 1} "):
             solve(swing, start(()), [0.0, 3.0], THETA, max_steps=needed - 1, **options)
+
+
+# ---------------------------------------------------------------- first_step, max_step, a tolerance for each element
+
+
+@pytest.mark.parametrize("method, scipys", [("dopri5", "RK45"), ("bosh3", "RK23")])
+@pytest.mark.parametrize("how", [{"first_step": 0.01}, {"max_step": 0.13}, {"first_step": 0.02, "max_step": 0.2},
+                                 {"rtol": np.array([1e-3, 1e-7])}, {"atol": np.array([1e-2, 1e-8]), "rtol": 1e-5}])
+def test_steps_are_scipys_with_each_option(method, scipys, how):
+    def f(z, t, theta=()):
+        return np.stack([z[1], (1 - z[0] ** 2) * z[1] - z[0] + np.sin(t)])
+    ours = solve(f, np.array([2.0, 0.0]), [0, 3.0], method=method, **how)
+    theirs = solve_ivp(lambda t, z: f(z, t), (0, 3.0), [2.0, 0.0], method=scipys,
+                       **{"rtol": 1e-6, "atol": 1e-9, **how})
+    np.testing.assert_allclose(ours.t, theirs.t, rtol=1e-9)
+    np.testing.assert_allclose(ours.zs[-1], theirs.y[:, -1], rtol=1e-9)
+    if "max_step" in how:
+        assert np.diff(ours.t).max() <= how["max_step"] * (1 + 1e-12)
+
+
+def test_tolerances_broadcast_against_z0_and_are_refused_where_they_do_not():
+    def f(z, t, theta):
+        return np.cos(z * np.array([1.0, 2.0, 5.0]))
+    z0 = np.ones((2, 3))
+    spread = solve(f, z0, [0, 1.0], rtol=np.array([1e-2, 1e-4, 1e-6]), atol=np.full((2, 1), 1e-6))
+    same = solve(f, z0, [0, 1.0], rtol=np.tile([1e-2, 1e-4, 1e-6], (2, 1)), atol=1e-6)
+    np.testing.assert_array_equal(spread.t, same.t)
+    for bad, told in ((np.ones(2), "broadcast against z0's shape"), (np.array([1e-3, 0, 1]), "must be positive, got 0"),
+                      (np.array([1e-3, np.nan, 1]), "finite")):
+        with pytest.raises(ValueError, match=told):
+            solve(f, z0, [0, 1.0], rtol=bad)
+    with pytest.raises(ValueError, match="the way back has other states: give rtol and atol"):
+        adjoint(f, spread, np.ones((2, 2, 3)), mode="backsolve")
+    adjoint(f, spread, np.ones((2, 2, 3)), mode="backsolve", rtol=1e-5, atol=1e-7)
+    adjoint(f, spread, np.ones((2, 2, 3)), mode="discrete")
+
+
+def test_options_of_adaptive_steps_are_refused_with_step():
+    for how in ({"first_step": 0.1}, {"max_step": 0.1}):
+        with pytest.raises(ValueError, match="are of adaptive steps"):
+            solve(lambda z, t, theta: -z, np.ones(2), [0, 1.0], step=0.1, **how)
+    for name, bad in (("first_step", 0), ("first_step", "a"), ("max_step", -1), ("max_step", None)):
+        with pytest.raises(ValueError, match=name):
+            solve(lambda z, t, theta: -z, np.ones(2), [0, 1.0], **{name: bad})
+
+
+# ---------------------------------------------------------------- float32 time
+
+
+def test_a_float32_field_far_from_0_is_warned_of_and_right_near_it():
+    seen = []
+
+    def f(z, t, theta):
+        seen.append(float(t))
+        return np.cos(t - np.float32(1e9)) + 0 * z
+    with pytest.warns(TimeWarning, match=r"hardly more than 64, to which the field sees t rounded .* float32"):
+        solve(f, np.ones(2, np.float32), [1e9, 1e9 + 100], method="rk4", step=10.0)
+    assert len(set(seen)) <= 4  # what the warning is about
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solve(f, np.ones(2), [1e9, 1e9 + 100], method="rk4", step=10.0)
+        solve(f, np.ones(2, np.float32), [0.0, 100.0], method="rk4", step=10.0)
+        solve(f, np.ones(2, np.float32), [1e9, 1e9 + 1e5], method="rk4", step=1e4)

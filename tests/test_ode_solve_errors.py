@@ -220,7 +220,7 @@ def test_field_that_closes_over_a_tensor():
 @pytest.mark.parametrize("answer, kind, message", [
     (np.zeros(3), ValueError, r"must return dz/dt of z's shape \(2,\), got shape \(3,\)"),
     (np.zeros((2, 1)), ValueError, r"\(2, 1\)"),
-    (0.0, ValueError, r"shape \(2,\), got shape \(\)"), (None, ValueError, r"got shape \(\)"),
+    (0.0, ValueError, r"shape \(2,\), got shape \(\)"), (None, TypeError, "as an array, got NoneType"),
     (np.zeros(2, np.float32), TypeError, "z's dtype float64, got float32"),
     (np.zeros(2, int), TypeError, "got int64: cast theta"),
     (np.zeros(2, complex), TypeError, "got complex128"), ([None, None], TypeError, "got object")], ids=str)
@@ -286,7 +286,7 @@ def test_defaults():
     """What solve does when nothing is said."""
     options = solve(decay, Z0, TS).options._asdict()
     assert options == {"method": "dopri5", "rtol": 1e-6, "atol": 1e-9, "controller": "scipy", "step": None,
-                       "max_steps": 10_000}
+                       "max_steps": 10_000, "first_step": None, "max_step": np.inf}
 
 
 def test_numpy_numbers_are_numbers():

@@ -17,7 +17,7 @@ from .mlp_field import MLPField
 from .modes import Adjoint, ReconstructionWarning, adjoint
 from .odeint import odeint
 from .report import GradientReport, ModeReport, gradient_report
-from .solve import Solution, Stats, solve
+from .solve import Solution, Stats, TimeWarning, solve
 from .steps import SolverError, StepRecord
 from .tableau import METHODS, Tableau
 
@@ -34,6 +34,7 @@ __all__ = [
     "Stats",
     "StepRecord",
     "Tableau",
+    "TimeWarning",
     "Trajectory",
     "adjoint",
     "gradient_report",

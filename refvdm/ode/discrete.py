@@ -1,7 +1,8 @@
-"""Discretise, then optimise: the exact gradient of what the solver computed, on its frozen grid.
+"""Discretise, then optimise: the exact gradient of what the solver computed.
 
 A step is a function of (y, t, t + h, theta), and going back over it is the chain rule written out.
-On the frozen grid of accepted steps
+With step= the grid moves with ts: all steps from ts[i] to ts[i+1] have one n-th of its length, and
+n stays. Adaptive steps are a frozen grid:
 
     the inner nodes stay where they are
     ts[0] is the start of the first step
@@ -33,6 +34,9 @@ def discrete(field: LinearisedField, solution: Solution, zs_bar: np.ndarray) -> 
         ts_bar[0] = -ts_bar[1:].sum()
         return Gradient(zs_bar.sum(axis=0), theta_bar, ts_bar, 0, 0)
 
+    if solution.options.step is not None:
+        return _on_a_moving_grid(field, solution, zs_bar)
+
     sign, k = 1 if path[0].h > 0 else -1, len(ts) - 1  # k: the last output not yet met
     y_bar = np.zeros(solution.z0.size, zs_bar.dtype)  # dL/dy at the end of a step, then its start
     for number in range(len(path) - 1, -1, -1):
@@ -56,6 +60,33 @@ def discrete(field: LinearisedField, solution: Solution, zs_bar: np.ndarray) -> 
         if number == 0:
             ts_bar[0] = start_bar - h_bar  # h = (end of the step) - ts[0]
     return Gradient(y_bar + zs_bar[0], theta_bar, ts_bar, len(path), 0)
+
+
+def _on_a_moving_grid(field: LinearisedField, solution: Solution,
+                      zs_bar: np.ndarray) -> Gradient:
+    """Step j of the n from ts[i] on starts at ts[i] + j h, h = (ts[i+1] - ts[i])/n; every output is
+    the end of one."""
+    ts, steps = solution.ts.tolist(), list(solution.path or ())
+    weights = solution.options.tableau.weights(solution.z0.dtype)
+    theta_bar, ts_bar = np.zeros(field.n_theta, zs_bar.dtype), np.zeros(len(ts))
+    y_bar = np.zeros(solution.z0.size, zs_bar.dtype)
+    for i in range(len(ts) - 2, -1, -1):
+        y_bar = y_bar + zs_bar[i + 1]
+        if ts[i] == ts[i + 1]:  # no step: z + (ts[i+1] - ts[i]) f, to first order
+            slope = y_bar @ field.value(ts[i], solution.zs[i].reshape(-1))
+            ts_bar[i + 1] += slope
+            ts_bar[i] -= slope
+            continue
+        many = [step for step in steps if min(ts[i : i + 2]) <= step.t + step.h / 2 <= max(
+            ts[i : i + 2])]
+        for j, step in reversed(list(enumerate(many))):
+            back = _StepBack(field, weights, step, y_bar)
+            y_bar, step_theta_bar, start_bar, h_bar = back.through_the_stages()
+            theta_bar += step_theta_bar
+            later = (j * start_bar + h_bar) / len(many)  # what of it moves with ts[i+1]
+            ts_bar[i + 1] += later
+            ts_bar[i] += start_bar - later
+    return Gradient(y_bar + zs_bar[0], theta_bar, ts_bar, len(steps), 0)
 
 
 class _StepBack:

@@ -7,13 +7,15 @@ import numpy as np
 
 from ..autodiff import Tensor
 from ..autodiff.tree import Tree
+from ..names import foreign, ordinary, what
 
 
 class Field(Protocol):
     """dz/dt = f(z, t, theta), the right-hand side of 13.7: any function of this shape.
 
     z      the state: an array of z0's shape and dtype, read-only
-    t      the time: a 0-d array of z0's dtype
+    t      the time: a 0-d array of z0's dtype. The solver counts it in float64; a float32 field
+           sees it rounded, to 64 at t = 1e9 (a warning when a step is hardly more than that)
     theta  the tree given to `solve` or `odeint`, its arrays read-only
 
     It returns dz/dt, an array of z's shape and dtype. For a gradient it is called on Tensors too;
@@ -62,10 +64,12 @@ class CountedField:
                 "the field returns a Tensor: it closes over one of an outer recording, whose "
                 "gradient would be lost. Pass it in theta, to refvdm.ode.odeint, "
                 "or use stop_gradient")
+        if foreign(dz) or not ordinary(dz) or dz is None:
+            raise TypeError(f"the field must return dz/dt as an array, got {what(dz)}")
         array = np.asarray(dz)
         if array.shape != self.shape:
-            raise ValueError(
-                f"the field must return dz/dt of z's shape {self.shape}, got shape {array.shape}")
+            raise ValueError(f"the field must return dz/dt of z's shape {self.shape}, got shape "
+                             f"{array.shape}; it is called as f(z, t, theta), z first")
         if array.dtype != self.dtype:
             raise TypeError(f"the field must return dz/dt of z's dtype {self.dtype}, got "
                             f"{array.dtype}: cast theta, its constants or z0")

@@ -25,12 +25,13 @@ from .controller import rms
 from .discrete import discrete
 from .field import Field
 from .linearise import LinearisedField
-from .problem import check_options
+from .problem import Options, check_options
 from .solve import Solution, Stats
 from .steps import SolverError
 from .variational import variational
 
 MODES = ("backsolve", "interpolated", "discrete", "forward")
+BACKWARD = ("method", "rtol", "atol", "step", "controller", "max_steps")
 
 
 class Adjoint(NamedTuple):
@@ -70,15 +71,22 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
     restart     at every inner ts take z from the solution again, as torchdiffeq and jax do; the
                 reconstruction error is then that of the last stretch, ts[1] to ts[0] (backsolve)
 
-    In "discrete" the grid is frozen: the inner nodes stay, moving ts[0] or ts[-1] changes the first
-    or the last step, and inner outputs differentiate the interpolant.
+    In "discrete" with step= the grid moves with ts. The grid of adaptive steps is frozen: the inner
+    nodes stay, moving ts[0] or ts[-1] changes the first or the last step, and inner outputs
+    differentiate the interpolant.
 
     A ReconstructionWarning when z misses z0 by more than a tenth of its size; SolverError when the
     way back fails or the gradient is not finite; ValueError or TypeError for arguments that make
     no sense.
     """
     checks.function("adjoint: f", f, "f(z, t, theta)")
-    _check_mode(mode, solution, seminorm, restart)
+    checks.instance("adjoint: solution", solution, Solution)
+    if mode in ("interpolated", "discrete") and solution.path is None:
+        raise ValueError(
+            f"adjoint: mode {mode!r} needs the steps of the way forward, but this solution was "
+            f"made with dense=False; solve with dense=True, or use {named('backsolve')}")
+    check_mode("adjoint", mode, seminorm, restart)
+    trajectory = checks.flag("adjoint: trajectory", trajectory)
     zs_bar = _check_zs_bar(zs_bar, solution)
     given = {"method": method, "rtol": rtol, "atol": atol, "controller": controller,
              "step": step, "max_steps": max_steps}
@@ -87,6 +95,9 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
         raise ValueError(f"adjoint: mode 'discrete' walks back over the solution's own steps and "
                          f"takes no {', '.join(given)}")
     options = check_options("adjoint", **(solution.options._asdict() | given))
+    if mode != "discrete" and any(isinstance(x, np.ndarray) for x in (options.rtol, options.atol)):
+        raise ValueError("adjoint: the solution's rtol or atol has a number for every element of "
+                         "z0, the way back has other states: give rtol and atol for it")
 
     field = LinearisedField(f, solution.theta, solution.z0)
     try:
@@ -115,17 +126,30 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
 # ---------------------------------------------------------------- what is asked for
 
 
-def _check_mode(mode: Any, solution: Any, seminorm: bool, restart: bool) -> None:
-    checks.one_of("adjoint: mode", mode, MODES)
-    checks.instance("adjoint: solution", solution, Solution)
-    if mode in ("interpolated", "discrete") and solution.path is None:
-        raise ValueError(
-            f"adjoint: mode {mode!r} needs the steps of the way forward, but this solution was "
-            f"made with dense=False; solve with dense=True, or use mode 'backsolve' or 'forward'")
+def check_mode(who: str, mode: Any, seminorm: Any = False, restart: Any = False) -> None:
+    """The mode, and the options that only some modes have."""
+    checks.one_of(f"{who}: {'mode' if who == 'adjoint' else 'gradient'}", mode, MODES)
     for name, value, modes in (("seminorm", seminorm, MODES[:2]), ("restart", restart, MODES[:1])):
-        if value and mode not in modes:
-            raise ValueError(f"adjoint: {name} is an option of mode "
-                             f"{' and '.join(map(repr, modes))}, got mode {mode!r}")
+        if checks.flag(f"{who}: {name}", value) and mode not in modes:
+            raise ValueError(f"{who}: {name} is an option of {' and '.join(map(named, modes))}, "
+                             f"got {mode!r}")
+
+
+def check_backward(mode: str, options: Options, backward: Any) -> dict[str, Any]:
+    """odeint's options for the way back, checked before the way forward."""
+    if backward is None:
+        return {}
+    if not isinstance(backward, dict) or not set(backward) <= {*BACKWARD, "seminorm", "restart"}:
+        got = list(backward) if isinstance(backward, dict) else backward
+        raise ValueError("odeint: backward must be a dict with some of the keys "
+                         f"{', '.join((*BACKWARD, 'seminorm', 'restart'))}, got {got!r}")
+    check_mode("odeint", mode, backward.get("seminorm", False), backward.get("restart", False))
+    given = {name: backward[name] for name in BACKWARD if backward.get(name) is not None}
+    if mode == "discrete" and given:
+        raise ValueError(f"odeint: gradient='discrete' walks back over the solution's own steps "
+                         f"and takes no {', '.join(given)} in backward")
+    check_options("odeint: backward", **(options._asdict() | given))
+    return backward
 
 
 def _check_zs_bar(zs_bar: Any, solution: Solution) -> np.ndarray:
@@ -143,9 +167,14 @@ def _check_zs_bar(zs_bar: Any, solution: Solution) -> np.ndarray:
 # ---------------------------------------------------------------- what came of it
 
 
+def named(mode: str) -> str:
+    """A mode as both functions spell it."""
+    return f"mode={mode!r} (in odeint gradient={mode!r})"
+
+
 def _advice(mode: str) -> str:
     other = {"backsolve": "interpolated", "interpolated": "discrete"}.get(mode)
-    return f". Mode {other!r} may get there" if other else ""
+    return f". {named(other)} may get there" if other else ""
 
 
 def _check_found(found: Gradient, mode: str, solution: Solution) -> None:
@@ -164,5 +193,5 @@ def _check_found(found: Gradient, mode: str, solution: Solution) -> None:
             f"mode 'backsolve': z integrated backward misses z0 by {missed:.2g}, {ratio:.2g} times "
             f"the size of z. This gradient was taken along something that is not the solution, so "
             f"it is worth nothing without a check. The field contracts too strongly, or the steps "
-            f"are too long, to be followed backward. Use mode 'interpolated' or 'discrete'",
+            f"are too long, to be followed backward. Use {named('discrete')}",
             ReconstructionWarning, stacklevel=3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from .. import checks
 from ..autodiff import tree_map
 from ..autodiff.tree import Tree
 from .field import Counted, CountedField, Field
-from .problem import Options, check_options, check_state, check_times
+from .problem import Options, check_options, check_state, check_times, spread
 from .steps import Log, SolverError, Step, StepRecord, fixed_grid, interpolate, walk
 
 
@@ -111,7 +112,8 @@ class Solution:
 
 def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5",
           rtol: float = 1e-6, atol: float = 1e-9, controller: str = "scipy",
-          step: float | None = None, max_steps: int = 10_000, dense: bool = True) -> Solution:
+          step: float | None = None, max_steps: int = 10_000, first_step: float | None = None,
+          max_step: float = math.inf, dense: bool = True) -> Solution:
     """z(ts[i]) for dz/dt = f(z, t, theta), z(ts[0]) = z0 (13.7, 13.8 with f at z(t)).
 
     f(z, t, theta) -> dz/dt as in Field; z0 of any shape, float64 or float32; ts (n,) times in
@@ -119,12 +121,15 @@ def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5
 
     method      euler, midpoint, heun, rk4 (classical), rk4_38 (torchdiffeq's rk4), bosh3, dopri5
     rtol, atol  adaptive steps keep the estimated error of each below atol + rtol |z|, by rms over
-                the elements. The ts never change these steps: outputs inside a step come from the
-                interpolant, Shampine's quartic for dopri5, cubic Hermite otherwise
+                the elements; numbers, or arrays that broadcast against z0. The ts never change
+                these steps: outputs inside a step come from the interpolant, Shampine's quartic
+                for dopri5, cubic Hermite otherwise
     step        fixed steps instead, each [ts[i], ts[i+1]] in ceil(length / step) equal ones; the
                 only way for a method without error estimate
     controller  whose step policy: scipy, torchdiffeq, jax or diffrax (controller.py)
     max_steps   attempted steps at the most
+    first_step, max_step    length of the first adaptive step, instead of the controller's choice;
+                and of the longest
     dense       keep every step, for solution(t) and the modes "interpolated" and "discrete" of
                 `adjoint`
 
@@ -133,8 +138,12 @@ def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5
     f returns.
     """
     checks.function("solve: f", f, "f(z, t, theta)")
-    options = check_options("solve", method, rtol, atol, controller, step, max_steps)
+    options = check_options("solve", method=method, rtol=rtol, atol=atol, controller=controller,
+                            step=step, max_steps=max_steps, first_step=first_step,
+                            max_step=max_step)
     z0, ts = check_state(z0), check_times(ts)
+    options = spread(options, z0)
+    dense = checks.flag("solve: dense", dense)
     return solve_field(CountedField(f, tree_map(_kept, theta), z0), z0, ts, options, dense)
 
 
@@ -151,6 +160,8 @@ def solve_field(field: Counted, z0: np.ndarray, ts: np.ndarray, options: Options
     """`solve` for checked arguments."""
     solution = Solution(field, ts, z0, options, dense)
     weights, times, path = options.tableau.weights(z0.dtype), ts.tolist(), solution.path
+    # what a float32 field sees t rounded to; steps as small as float64's are SolverErrors
+    seen = float(np.spacing(np.float32(np.abs(ts).max()))) if z0.dtype == np.float32 else 0.0
     sign = 1 if times[-1] >= times[0] else -1
     reached = 0
     while reached < len(times) and times[reached] == times[0]:
@@ -171,4 +182,17 @@ def solve_field(field: Counted, z0: np.ndarray, ts: np.ndarray, options: Options
         solution.ts, solution.zs = ts[:reached], solution.zs[:reached]
         error.solution = solution
         raise
+    mean_step = abs(times[-1] - times[0]) / max(solution.stats.accepted, 1)
+    if 0 < mean_step < 8 * seen:
+        _warn_of_time(z0.dtype, mean_step, seen)
     return solution
+
+
+class TimeWarning(RuntimeWarning):
+    """The field sees times so coarsely that neighbouring stages of a step look the same."""
+
+
+def _warn_of_time(dtype: np.dtype, h: float, seen: float) -> None:
+    warnings.warn(f"solve: steps of {h:.2g} are hardly more than {seen:.2g}, to which the "
+                  f"field sees t rounded in z's dtype {dtype}. Count t from nearer to 0, or give "
+                  f"z0 in float64", TimeWarning, stacklevel=4)

@@ -169,10 +169,10 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
         f(t, y, f_new)
         return f_new
 
-    h_abs = controller.first_step(probe, y0, f0, rtol, atol)
+    h_abs = options.first_step or controller.first_step(probe, y0, f0, rtol, atol)
     t, y, retry, attempts, r = t0, y0, False, 0, 0.0
     while controller.direction * (t1 - t) > 0:
-        t_new, h = controller.next_step(t, h_abs, retry)
+        t_new, h = controller.next_step(t, min(h_abs, options.max_step), retry)
         if not abs(t_new - t) > 0:  # nan too
             raise _stuck(t, r, options)
         if attempts == options.max_steps:
