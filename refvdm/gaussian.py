@@ -1,4 +1,5 @@
-"""Diagonal Gaussians, elementwise and in nats; sum over the axes of one example yourself.
+"""Diagonal Gaussians, elementwise and in nats; sum over the axes of one example yourself. With full
+covariance, one Gaussian at a time, by Cholesky factors.
 
 The variance comes as its logarithm, so that none is ever rounded to 0. Every argument is a real
 number, an array of floats or a Tensor; TypeError for anything else, arrays of integers too. Inner
@@ -13,7 +14,7 @@ import numpy as np
 from scipy.special import hyp1f1
 
 from . import checks
-from .autodiff import Array, Tensor, defvjp
+from .autodiff import Array, Tensor, defvjp, solve_triangular
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -79,3 +80,51 @@ def _in_one_dtype(who: str, **given: Any) -> list:
         return values
     dtype = np.result_type(*dtypes)
     return [v if isinstance(v, Tensor) or np.ndim(v) else np.asarray(v, dtype) for v in values]
+
+
+# ---------------------------------------------------------------- full covariance
+
+
+def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
+    """log N(x; μ, L L^T), nats, of one vector x (D,), by the Cholesky factor L (D, D), lower.
+
+    -1/2 (D log 2π + |L^-1 (x - μ)|²) - Σ log |L_ii|
+
+    ValueError for other shapes, LinAlgError for a factor with a 0 on its diagonal.
+    """
+    _one_gaussian("log_normal_full", x=x, mean=mean, factor=factor)
+    z = solve_triangular(factor, x - mean, lower=True)
+    return -0.5 * (len(x) * LOG_2PI + np.sum(z * z)) - np.sum(np.log(np.abs(_diagonal(factor))))
+
+
+def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Array) -> Array:
+    """KL(q ‖ p), nats, of q = N(μ_q, L_q L_q^T) and p likewise: means (D,), lower factors (D, D).
+
+    1/2 Σ_i (e^{d_i} - 1 - d_i) + 1/2 Σ_{i>j} E_ij² + 1/2 |L_p^-1 (μ_q - μ_p)|²
+
+    with E = L_p^-1 (L_q - L_p) and d_i = 2 log(1 + E_ii). The usual trace - D - log |...| is the
+    same, but a difference of large numbers when q and p nearly agree: in float32 it is off by 7 %
+    for deviations that differ by 10^-3. Diagonals positive. ValueError for other shapes.
+    """
+    _one_gaussian("kl_normal_full", mean_q=mean_q, factor_q=factor_q, mean_p=mean_p,
+                  factor_p=factor_p)
+    E = np.tril(solve_triangular(factor_p, np.tril(factor_q - factor_p), lower=True))
+    d = 2 * np.log1p(_diagonal(E))
+    z = solve_triangular(factor_p, mean_q - mean_p, lower=True)
+    return 0.5 * (np.sum(expm1_minus(d)) + np.sum(np.square(np.tril(E, -1))) + np.sum(z * z))
+
+
+def _diagonal(A: Array) -> Array:
+    i = np.arange(len(A))
+    return A[i, i]
+
+
+def _one_gaussian(who: str, **given: Any) -> None:
+    D = np.shape(next(iter(given.values())))
+    for name, x in given.items():
+        shape = (*D, *D) if name.startswith("factor") else D
+        if len(D) != 1 or np.shape(x) != shape:
+            expected = "(D, D)" if name.startswith("factor") else "(D,)"
+            raise ValueError(f"{who}: {name} must have shape {expected}, got {np.shape(x)}; the "
+                             f"first argument has {D}")
+        checks.floats(f"{who}: {name}", x, (...,), finite=False)

@@ -3,13 +3,14 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.stats import norm
 
 from refvdm.autodiff import check_vjp, grad
-from refvdm.gaussian import expm1_minus, kl_normal, log_normal
+from refvdm.gaussian import expm1_minus, kl_normal, kl_normal_full, log_normal, log_normal_full
 
 means = st.floats(-10, 10, allow_subnormal=False)
 log_vars = st.floats(-6, 6, allow_subnormal=False)
@@ -117,3 +118,47 @@ def test_numbers_of_every_kind_do_not_widen_float32(number):
     assert log_normal(x, number, number).dtype == np.float32
     assert kl_normal(x, number, x, number).dtype == np.float32
     assert kl_normal(number, x, number, number).dtype == np.float32
+
+
+# ---------------------------------------------------------------- full covariance
+
+
+def factors(seed, D, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    make = lambda: np.tril(rng.uniform(-0.7, 0.7, (D, D)), -1) + np.diag(rng.uniform(0.3, 2, D))
+    return [a.astype(dtype) for a in (rng.standard_normal(D), make(), rng.standard_normal(D), make())]
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5))
+def test_full_covariance_is_scipys_density_and_the_textbook_kl(seed, D):
+    m_q, L_q, m_p, L_p = factors(seed, D)
+    cov_q, cov_p = L_q @ L_q.T, L_p @ L_p.T
+    expected = scipy.stats.multivariate_normal(m_p, cov_p).logpdf(m_q)
+    assert log_normal_full(m_q, m_p, L_p) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    inverse = np.linalg.inv(cov_p)
+    kl = 0.5 * (np.trace(inverse @ cov_q) - D + (m_q - m_p) @ inverse @ (m_q - m_p)
+                + np.linalg.slogdet(cov_p)[1] - np.linalg.slogdet(cov_q)[1])
+    assert kl_normal_full(m_q, L_q, m_p, L_p) == pytest.approx(kl, rel=1e-8, abs=1e-9)
+    check_vjp(lambda *q: kl_normal_full(*q, m_p, L_p), m_q, L_q)
+    check_vjp(lambda *p: kl_normal_full(m_q, L_q, *p), m_p, L_p)
+    check_vjp(log_normal_full, m_q, m_p, L_p)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1e-2, 1e-3, 1e-4]))
+def test_full_covariance_in_float32_when_the_two_nearly_agree(seed, change):
+    m, L_p, _, direction = factors(seed, 4, np.float32)
+    L_q = (L_p * (1 + np.float32(change) * np.tril(direction))).astype(np.float32)
+    exact = kl_normal_full(*(a.astype(np.longdouble).astype(float) for a in (m, L_q, m, L_p)))
+    got = kl_normal_full(m, L_q, m, L_p)
+    assert got.dtype == np.float32 and got == pytest.approx(exact, rel=2e-5)
+    assert kl_normal_full(m, L_p, m, L_p) == 0
+
+
+def test_full_covariance_errors():
+    m, L, n, K = factors(0, 3)
+    for call, told in ((lambda: log_normal_full(m, n[:2], L), r"mean must have shape \(D,\)"),
+                       (lambda: log_normal_full(m, n, L[0]), r"factor must have shape \(D, D\)"),
+                       (lambda: kl_normal_full(m[:, None], L, n, K), r"mean_q must have shape"),
+                       (lambda: kl_normal_full(m, L, n, K[:2]), r"factor_p must have shape")):
+        with pytest.raises(ValueError, match=told):
+            call()

@@ -267,10 +267,10 @@ def test_bad_modes_and_options():
             adjoint(bent, solution, g, mode="discrete", **override)
     for mode in ("discrete", "forward"):
         with pytest.raises(ValueError,
-                           match=f"seminorm is an option of mode 'backsolve' and 'interpolated', got mode '{mode}'"):
+                           match=f"seminorm is an option of mode='backsolve' .*mode='interpolated' .*, got '{mode}'"):
             adjoint(bent, solution, g, mode=mode, seminorm=True)
     for mode in MODES[1:]:
-        with pytest.raises(ValueError, match=f"restart is an option of mode 'backsolve', got mode '{mode}'"):
+        with pytest.raises(ValueError, match=f"restart is an option of mode='backsolve' .*, got '{mode}'"):
             adjoint(bent, solution, g, mode=mode, restart=True)
     with pytest.raises(ValueError, match="adjoint: method must be one of .*, got 'rk5'"):
         adjoint(bent, solution, g, method="rk5")

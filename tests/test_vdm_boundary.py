@@ -16,6 +16,7 @@ from refvdm.vdm import (
     VDM,
     CategoricalDecoder,
     ConvertedDenoiser,
+    DiscretizedGaussianDecoder,
     ExactDecoder,
     GaussianDecoder,
     LearnedSchedule,
@@ -24,6 +25,7 @@ from refvdm.vdm import (
     ancestral_path,
     continuous_kl,
     convert,
+    ddim_path,
     ddim_sample,
     diffusion_kl,
     diffusion_kl_general,
@@ -31,6 +33,7 @@ from refvdm.vdm import (
     evaluate,
     flow_log_prob,
     flow_sample,
+    log_variances,
     loss_weight,
     optimal_variance,
     prior_kl,
@@ -239,6 +242,8 @@ case("ancestral_path", lambda **a: [x for _, x in ancestral_path(**a)], **LEARN,
      x_T=("floats", X), eps=("floats", EPS))
 case("ddim_sample", ddim_sample, **LEARN, shape=("shape", (N, D)), steps=("integer?", 2), eta=("number", 0.5),
      x_T=("floats", X), eps=("floats", EPS[:3]))
+case("ddim_path", lambda *given, **named: [x for _, x in ddim_path(*given, **named)][-1], **LEARN,
+     shape=("shape", (N, D)), steps=("integer?", 2), eta=("number", 0.5), x_T=("floats", X), eps=("floats", EPS[:3]))
 case("elbo_forms", elbo_forms, **LEARN, x_0=FIXED, eps=("floats", EPS))
 case("continuous_kl", continuous_kl, **LEARN, x_0=FIXED, gamma=("reals", np.array([-2.0, 0.0, 2.5])),
      eps=("floats", EPS[0]))
@@ -272,6 +277,10 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
 
 case("Schedule", lambda gamma: Schedule(gamma).gamma, gamma=("reals", np.arange(4.0)))
+case("Schedule.from_betas", lambda betas: Schedule.from_betas(betas).gamma, betas=("reals", np.full(4, 0.5)))
+case("Schedule.from_alpha_bars", lambda alpha_bars: Schedule.from_alpha_bars(alpha_bars).gamma,
+     alpha_bars=("reals", np.array([0.9, 0.5, 0.2, 0.1])))
+case("Schedule.rescale_zero_terminal_snr", lambda: SCHEDULE.rescale_zero_terminal_snr().gamma)
 case("Schedule.from_alphas", lambda alphas: Schedule.from_alphas(alphas).gamma, alphas=("reals", np.full(4, 0.5)))
 case("Schedule.linear_beta", lambda **a: Schedule.linear_beta(**a).gamma, T=("integer", 5), beta_1=("number", 1e-3),
      beta_T=("number", 0.25))
@@ -290,6 +299,9 @@ case("LearnedVariance", lambda T, parameters, schedule: LearnedVariance(T)(param
      parameters=("parameters", THETA["variance"]), schedule=S)
 case("LearnedVariance.init", VARIANCE.init, rng=("any", None))
 case("GaussianDecoder", lambda variance: GaussianDecoder(variance).variance, variance=("number", 0.25))
+case("log_variances", lambda schedule: np.array(log_variances(schedule)), schedule=S)
+case("DiscretizedGaussianDecoder", lambda levels, variance: DiscretizedGaussianDecoder(levels, variance).levels,
+     levels=("reals", LEVELS), variance=("number", 0.25))
 case("CategoricalDecoder", lambda levels: CategoricalDecoder(levels).levels, levels=("reals", LEVELS))
 case("ExactDecoder", lambda denoiser: VDM(GAUSS, SCHEDULE, ExactDecoder(denoiser)).elbo(None, X, eps=EPS),
      denoiser=("callable", GAUSS))
@@ -343,6 +355,8 @@ KINDS["dtype"] = (lambda x: [("int", int), ("a string", "foo"), ("an object", ob
 RIGHT = {
     ("evaluate", "seed", "0"), ("CategoricalDenoiser.init", "x_0", "empty"),
     ("MLPNetwork", "layers", "0"), ("Schedule.from_alphas", "alphas", "longer"),
+    ("Schedule.from_betas", "betas", "longer"),
+    ("flow_sample", "rtol", "array"), ("Schedule", "gamma", "inf"), ("flow_log_prob", "rtol", "array"),
     *(("diffusion_kl_general", "log_var_p", label) for label in ("int", "float", "0-d", "an axis less")),
     *((f"Schedule.{table}", "t", label) for table in ("gamma_at", "scales_at") for label in ("longer", "an axis more")),
     *(("LearnedSchedule", "parameters", f"{end} = 0.5") for end in ("gamma_1", "log_range")),
@@ -393,7 +407,7 @@ def test_right_or_refused_by_name(name, argument, kind, value, optional):
 
 
 def test_nobody_is_forgotten():
-    without_arguments = {"ELBO", "Forms", "EvaluationError"}  # records of results
+    without_arguments = {"ELBO", "Forms", "Prediction", "EvaluationError"}  # records of results
     assert set(refvdm.vdm.__all__) - without_arguments <= set(CASES)
     checked_before = {"at", "step", "with_schedule", "snr_lost", "features_at"}
     for cls in (VDM, Schedule, LearnedSchedule, LearnedVariance, GaussianDenoiser, MixtureDenoiser, PointsDenoiser,

@@ -1,5 +1,7 @@
 """DDIM: eta = 1 over all steps is the ancestral loop, eta = 0 a deterministic map,
 and what it costs to take fewer steps."""
+import itertools
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from refvdm.vdm import (
     GaussianDecoder,
     LearnedSchedule,
     Schedule,
+    ddim_path,
     ddim_sample,
 )
 from refvdm.vdm.denoiser import GaussianDenoiser, MixtureDenoiser
@@ -180,3 +183,42 @@ def test_errors():
     for shape in ((0, 2), (), 3, [2, 2]):
         with pytest.raises(ValueError, match=r"shape must be a tuple \(n, ...\) with n >= 1"):
             ddim_sample(MODEL, THETA, shape, rng)
+
+
+# ---------------------------------------------------------------- given times, the path, clipping
+
+
+def test_given_times_are_the_steps_taken_and_the_path_tells_them():
+    schedule = Schedule.linear_gamma(11, -5.0, 4.0)
+    vdm = VDM(lambda theta, x_t, t: 0.8 * x_t - 0.01 * t[:, None], schedule, GaussianDecoder(0.1))
+    x_T, eps = np.random.default_rng(0).standard_normal((3, 2)), np.random.default_rng(1).standard_normal((4, 3, 2))
+    times = [11, 7, 6, 1]
+    path = list(ddim_path(vdm, None, (3, 2), times=times, eta=0.6, x_T=x_T, eps=eps))
+    assert [t for t, _ in path] == [11, 7, 6, 1, 0]
+    x = x_T
+    for i, (t, s) in enumerate(itertools.pairwise(times)):  # Song et al. 2021, 12 and 16, written out
+        a, b = schedule.alpha_bar[t], schedule.alpha_bar[s]
+        hat = vdm.denoiser(None, x, np.full(3, t))
+        sigma = 0.6 * np.sqrt((1 - b) / (1 - a)) * np.sqrt(1 - a / b)
+        x = np.sqrt(b) * hat + np.sqrt(1 - b - sigma**2) * (x - np.sqrt(a) * hat) / np.sqrt(1 - a) + sigma * eps[3 - i]
+        np.testing.assert_allclose(path[i + 1][1], x, rtol=1e-11)
+    np.testing.assert_array_equal(path[-1][1], ddim_sample(vdm, None, (3, 2), times=times, eta=0.6, x_T=x_T, eps=eps))
+    whole = ddim_sample(vdm, None, (3, 2), times=range(11, 0, -1), x_T=x_T, eps=np.zeros((11, 3, 2)))
+    np.testing.assert_array_equal(whole, ddim_sample(vdm, None, (3, 2), x_T=x_T, eps=np.zeros((11, 3, 2))))
+    for wrong in ([11, 7], [7, 1], [11, 7, 7, 1], [11, 8, 9, 1], [11, 0], [12, 1], [11], [], 11, [11.0, 1.0], "no"):
+        with pytest.raises((TypeError, ValueError), match="times"):
+            ddim_path(vdm, None, (3, 2), times=wrong, x_T=x_T, eps=eps)
+    with pytest.raises(ValueError, match="steps or times, not both"):
+        ddim_path(vdm, None, (3, 2), times=times, steps=3, x_T=x_T)
+
+
+def test_clipping_is_of_x_0_hat():
+    schedule = Schedule.linear_gamma(6, -4.0, 3.0)
+    wild = VDM(lambda theta, x_t, t: 5 * x_t, schedule, GaussianDecoder(0.1))
+    tame = VDM(lambda theta, x_t, t: np.clip(5 * x_t, -1, 0.5) if t[0] > 1 else 5 * x_t, schedule, GaussianDecoder(0.1))
+    given = {"x_T": np.random.default_rng(0).standard_normal((4, 2)), "eps": np.zeros((6, 4, 2))}
+    np.testing.assert_array_equal(ddim_sample(wild, None, (4, 2), clip=(-1, 0.5), **given),
+                                  ddim_sample(tame, None, (4, 2), **given))
+    for bad in ((1, -1), (0, 0), 3, (1,), (0, np.nan), ("a", "b")):
+        with pytest.raises(ValueError, match="clip"):
+            ddim_sample(wild, None, (4, 2), clip=bad, **given)

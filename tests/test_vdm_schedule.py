@@ -151,7 +151,7 @@ def test_errors():
             Schedule(gamma)
     with pytest.raises(ValueError, match=r"T >= 2|gamma must have shape \(T,\)"):
         Schedule.from_alphas([0.5])
-    for gamma in ([0.0, np.nan], [0.0, np.inf], [-np.inf, 0.0]):
+    for gamma in ([0.0, np.nan], [np.inf, np.inf], [0.0, np.inf, np.inf], [-np.inf, 0.0]):
         with pytest.raises(ValueError, match="gamma must be finite"):
             Schedule(gamma)
     with pytest.raises(ValueError, match="gamma_2 = 1 and gamma_3 = 1"):

@@ -19,16 +19,22 @@
     evaluate.py             the bound over a data set
 """
 from .continuous import continuous_kl
-from .decoder import CategoricalDecoder, ExactDecoder, GaussianDecoder
+from .decoder import (
+    CategoricalDecoder,
+    DiscretizedGaussianDecoder,
+    ExactDecoder,
+    GaussianDecoder,
+)
 from .elbo import ELBO
 from .evaluate import EvaluationError, evaluate
 from .forms import Forms, elbo_forms
 from .forward import q_marginal, q_posterior, q_step, sample_q
 from .kl import diffusion_kl, diffusion_kl_general, prior_kl
-from .learned import LearnedSchedule, LearnedVariance, optimal_variance
+from .learned import LearnedSchedule, LearnedVariance, log_variances, optimal_variance
+from .model import Prediction
 from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
 from .probability_flow import flow_log_prob, flow_sample
-from .sample import ancestral_path, ddim_sample
+from .sample import ancestral_path, ddim_path, ddim_sample
 from .schedule import Schedule
 from .vdm import VDM
 
@@ -37,16 +43,19 @@ __all__ = [
     "VDM",
     "CategoricalDecoder",
     "ConvertedDenoiser",
+    "DiscretizedGaussianDecoder",
     "EvaluationError",
     "ExactDecoder",
     "Forms",
     "GaussianDecoder",
     "LearnedSchedule",
     "LearnedVariance",
+    "Prediction",
     "Schedule",
     "ancestral_path",
     "continuous_kl",
     "convert",
+    "ddim_path",
     "ddim_sample",
     "diffusion_kl",
     "diffusion_kl_general",
@@ -54,6 +63,7 @@ __all__ = [
     "evaluate",
     "flow_log_prob",
     "flow_sample",
+    "log_variances",
     "loss_weight",
     "optimal_variance",
     "prior_kl",

@@ -48,6 +48,9 @@ def continuous_kl(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | 
     x_0, model = examples("x_0", x_0), vdm.at(theta)
     n, table = len(x_0), model.schedule.gamma[1:]
     first, last = table[0], table[-1]
+    if model.schedule.ends_in_noise:
+        raise ValueError("continuous_kl: with gamma_T = inf (ᾱ_T = 0) there is no last end to "
+                         "integrate to")
     if gamma is None:
         if rng is None:
             raise ValueError("continuous_kl: give a numpy.random.Generator as rng, "

@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from .. import checks
 from ..autodiff import Array, Tensor, log_softmax, stop_gradient
@@ -38,6 +38,51 @@ class GaussianDecoder:
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps
+
+
+class DiscretizedGaussianDecoder:
+    """p(x_0 | x_1) = Π over elements of the mass of N(x̂_0(x_1, 1), variance) in the bin of x_0's
+    level, for integer data scaled to floats: DDPM's decoder (Ho et al. 2020, 13).
+
+        log [Φ((b - x̂_0)/σ) - Φ((a - x̂_0)/σ)]
+
+    levels (K,) are the scaled values, rising; x_0 is one of them. A bin's ends a and b lie half way
+    to its neighbours, the first and the last bin reach to infinity. Exact in both tails, as a
+    difference of log Φ on the side where both are small; DDPM's code approximates Φ by tanh and
+    gives bins far out 10^-12. ValueError as CategoricalDecoder and GaussianDecoder.
+    """
+
+    def __init__(self, levels: Any, variance: float):
+        self.levels = rising("DiscretizedGaussianDecoder: levels", levels)
+        self.variance = checks.positive("DiscretizedGaussianDecoder: variance", variance)
+
+    def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        k = np.argmax(one_hot("DiscretizedGaussianDecoder", x_0, self.levels), axis=-1)
+        deviation = math.sqrt(self.variance)
+        # an open end is FAR out: infinity would meet 0 in a gradient
+        inner = (self.levels[1:] + self.levels[:-1]) / 2
+        ends = np.concatenate([[-FAR * deviation], inner, [FAR * deviation]]).astype(x_0.dtype)
+        low, high = ((end - prediction.x_0_hat) / deviation for end in (ends[k], ends[k + 1]))
+        flip = stop_gradient(low + high) > 0  # by symmetry the same bin on the other side
+        below = log_ndtr(np.where(flip, -high, low))
+        above = log_ndtr(np.where(flip, -low, high))
+        return sum_per_example(above + log_one_minus_exp(below - above))
+
+    def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        x = prediction.x_0_hat + math.sqrt(self.variance) * eps
+        inner = (self.levels[1:] + self.levels[:-1]) / 2
+        k = np.searchsorted(inner, checks.unrecorded("sample", x, "a level has no gradient"))
+        return self.levels.astype(x_1.dtype)[k]
+
+
+FAR = 1e8
+
+
+def log_one_minus_exp(d: Array) -> Array:
+    """log(1 - e^d) for d < 0, to full accuracy at both ends."""
+    near = stop_gradient(d) > -math.log(2)
+    return np.where(near, np.log(-np.expm1(np.where(near, d, -1.0))),
+                    np.log1p(-np.exp(np.where(near, -1.0, d))))
 
 
 class CategoricalDecoder:
@@ -67,30 +112,14 @@ class CategoricalDecoder:
         return log_softmax(logits, axis=-1)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
-        log_probs = np.where(self._one_hot(x_0), self.log_probs(x_1, prediction, schedule), 0.0)
+        chosen = one_hot("CategoricalDecoder", x_0, self.levels)
+        log_probs = np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0)
         return sum_per_example(np.sum(log_probs, axis=-1))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         k, _ = choose(np.exp(self.log_probs(x_1, prediction, schedule)), eps)
         return self.levels.astype(x_1.dtype)[k]
 
-    def _one_hot(self, x_0: Array) -> np.ndarray:
-        x_0 = stop_gradient(x_0)
-        levels = self.levels.astype(x_0.dtype)
-        spacing = np.min(np.diff(levels))
-        if spacing <= 0:
-            raise ValueError(f"CategoricalDecoder: in {x_0.dtype} two of the levels are the same "
-                             "number; use a wider dtype or scale them")
-        # equal up to rounding: 2 k/255 - 1 in float32 and linspace(-1, 1, 256) differ in last bits
-        rounding = min(8 * np.finfo(x_0.dtype).eps * np.max(np.abs(levels)), spacing / 4)
-        chosen = np.abs(x_0[..., None] - levels) <= rounding
-        known = np.any(chosen, axis=-1)
-        if not np.all(known):
-            at = tuple(map(int, np.argwhere(~known)[0]))
-            low, high = self.levels[0], self.levels[-1]
-            raise ValueError(f"CategoricalDecoder: x_0 must hold levels only ({low:g} to {high:g}, "
-                             f"K = {len(levels)}), got {x_0[at]} at index {at}")
-        return chosen
 
 
 class ExactDecoder:
@@ -114,6 +143,26 @@ class ExactDecoder:
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
         return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
+
+
+def one_hot(who: str, x_0: Array, levels: np.ndarray) -> np.ndarray:
+    """Which of the levels every element of x_0 is: (batch, ..., K) of bools, one True each."""
+    x_0 = stop_gradient(x_0)
+    exact, levels = levels, levels.astype(x_0.dtype)
+    spacing = np.min(np.diff(levels))
+    if spacing <= 0:
+        raise ValueError(f"{who}: in {x_0.dtype} two of the levels are the same "
+                         "number; use a wider dtype or scale them")
+    # equal up to rounding: 2 k/255 - 1 in float32 and linspace(-1, 1, 256) differ in last bits
+    rounding = min(8 * np.finfo(x_0.dtype).eps * np.max(np.abs(levels)), spacing / 4)
+    chosen = np.abs(x_0[..., None] - levels) <= rounding
+    known = np.any(chosen, axis=-1)
+    if not np.all(known):
+        at = tuple(map(int, np.argwhere(~known)[0]))
+        low, high = exact[0], exact[-1]
+        raise ValueError(f"{who}: x_0 must hold levels only ({low:g} to {high:g}, "
+                         f"K = {len(levels)}), got {x_0[at]} at index {at}")
+    return chosen
 
 
 def rising(name: str, levels: Any) -> np.ndarray:

@@ -108,6 +108,7 @@ class LearnedVariance:
 
 def log_variances(schedule: Schedule) -> tuple[Any, Any]:
     """log σ_q²_t ("small") and log(1 - α_t) ("large") for t = 2..T, (T-1,) each."""
+    checks.instance("log_variances: schedule", schedule, Schedule)
     return schedule.log_posterior_var[2:], schedule.log_one_minus_alpha[2:]
 
 

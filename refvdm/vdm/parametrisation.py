@@ -62,6 +62,10 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
     a, s = checks.instance("convert: schedule", schedule, Schedule).scales_at(t, x_t)
     if source == target:
         return value
+    if schedule.ends_in_noise and source in ("eps", "score") and target in ("x_0", "v") and (
+            np.max(t) == schedule.T):
+        raise ValueError(f"convert: at t = T = {schedule.T} x_t is noise alone (ᾱ_T = 0): {source} "
+                         f"says nothing of {target} there; predict x_0 or v")
     return FORMULAS[source, target](value, x_t, a, s)
 
 
@@ -82,6 +86,9 @@ def loss_weight(schedule: Schedule, t: Any, x_0: Array, parametrisation: str = "
         return np.ones(np.shape(t))
     # |x_0 - x̂_0|² = |eps - ε̂|²/SNR_t = (1 - ᾱ_t) |v - v̂|²
     # |eps - ε̂|² = (1 - ᾱ_t) |score - its prediction|²
+    if schedule.ends_in_noise and parametrisation in ("eps", "score") and np.max(t) == schedule.T:
+        raise ValueError(f"loss_weight: at t = T = {schedule.T} the weight of {parametrisation} is "
+                         "infinite (ᾱ_T = 0); predict x_0 or v")
     x_0_weight, one_minus_alpha_bar = 0.5 * schedule.snr_drop[t], schedule.one_minus_alpha_bar[t]
     factors = {"x_0": lambda: 1.0,
                "eps": lambda: 1 / schedule.snr[t],

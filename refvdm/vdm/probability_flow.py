@@ -125,4 +125,7 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
 def _frozen(who: str, vdm: VDM, theta: Tree) -> tuple[Model, np.ndarray]:
     """The model and gamma_1..gamma_T as plain numbers. TypeError for a theta with Tensors."""
     model = model_of(who, vdm, checks.unrecorded(f"{who}: theta", theta, NO_GRADIENT))
+    if model.schedule.ends_in_noise:
+        raise ValueError(f"{who}: the flow has no start at gamma_T = inf (ᾱ_T = 0); use a schedule "
+                         "that ends at a finite gamma_T")
     return model, np.asarray(model.schedule.gamma[1:])

@@ -10,7 +10,10 @@ that nearly agree:
     ᾱ_t = expit(-gamma_t)          1 - ᾱ_t = expit(gamma_t)          log ᾱ_t = -softplus(gamma_t)
     α_t = ᾱ_t/ᾱ_{t-1} = exp(softplus(gamma_{t-1}) - softplus(gamma_t))
     1 - r_t = -expm1(gamma_{t-1} - gamma_t)                          1 - α_t = (1 - ᾱ_t) (1 - r_t)
-    SNR_{t-1} - SNR_t = SNR_t expm1(gamma_t - gamma_{t-1})
+    SNR_{t-1} - SNR_t = SNR_{t-1} (1 - r_t)
+
+With zero terminal SNR, ᾱ_T = 0, gamma_T is inf: every table takes its limit there, x_T is noise,
+restriction 3 of §13.4.2 exact. What has no limit says so: x_0 from eps, the flow that starts at T.
 
 Time index, here and everywhere: t = 1..T, x_0 is the data, ᾱ_0 = 1. Others count otherwise:
 
@@ -32,12 +35,13 @@ from .. import checks
 from ..autodiff import Array, Tensor, stop_gradient
 from ..gaussian import expm1_minus
 from ..nn import time_features
+from .constructors import Constructors, span
 from .levels import Levels, Rounded, factor, scales, softplus
 
 LEVEL_FEATURES = 8
 
 
-class Schedule:
+class Schedule(Constructors):
     """The noise levels gamma_1..gamma_T. Schedule(gamma) takes those T numbers; see also the named
     constructors.
 
@@ -53,7 +57,7 @@ class Schedule:
         log_posterior_var, log_one_minus_alpha          log of what the names say
 
     gamma may be a Tensor (a schedule that is learned); then so are the tables.
-    ValueError when T < 2, or gamma is not finite and strictly rising.
+    ValueError when T < 2, or gamma is not finite and strictly rising; gamma_T may be inf.
     """
 
     gamma: Any
@@ -62,7 +66,9 @@ class Schedule:
         if isinstance(gamma, Tensor):
             gamma = checks.floats("Schedule: gamma", gamma, ("T",))
         else:
-            gamma = checks.reals("Schedule: gamma", gamma, ("T",))
+            gamma = checks.reals("Schedule: gamma", gamma, ("T",), finite=False)
+            if len(gamma) and not (gamma[-1] == np.inf and np.isfinite(gamma[:-1]).all()):
+                gamma = checks.reals("Schedule: gamma", gamma, ("T",))  # only gamma_T may be inf
         if len(gamma) < 2:
             raise ValueError("Schedule: gamma must be gamma_1..gamma_T with T >= 2, shape (T,), "
                              f"got shape {gamma.shape}")
@@ -73,6 +79,11 @@ class Schedule:
                              f"{numbers[t - 1]:.17g} and gamma_{t + 1} = {numbers[t]:.17g}")
         self.T = len(numbers)
         self.gamma = _table([-np.inf], gamma)
+
+    @property
+    def ends_in_noise(self) -> bool:
+        """Whether ᾱ_T = 0, the SNR at T is zero. A gamma that is learned is finite."""
+        return not isinstance(self.gamma, Tensor) and bool(np.isinf(self.gamma[-1]))
 
     # -- the tables. Entries that would be 0 * inf in a gradient are constants in front
 
@@ -119,13 +130,15 @@ class Schedule:
 
     @cached_property
     def snr_drop(self) -> Any:
-        here = self.gamma[2:]
-        return _table([np.nan, np.inf], np.exp(-here) * np.expm1(here - self.gamma[1:-1]))
+        # SNR_{t-1} (1 - r_t); SNR_t expm1(...) has no limit where SNR_T = 0
+        return _table([np.nan, np.inf], np.exp(-self.gamma[1:-1]) * self._one_minus_r[1:])
 
     @cached_property
     def posterior_x_t(self) -> Any:
         # √α_t (1 - ᾱ_{t-1})/(1 - ᾱ_t) = r_t/√α_t
         log_r = self.gamma[:-1] - self.gamma[1:]
+        if self.ends_in_noise:  # 0 at T
+            return _table([np.nan], np.append(np.exp(log_r[:-1] - 0.5 * self._log_alpha[:-1]), 0.0))
         return _table([np.nan], np.exp(log_r - 0.5 * self._log_alpha))
 
     @cached_property
@@ -167,6 +180,10 @@ class Schedule:
             return self.gamma[t]
         below = np.minimum(np.floor(t).astype(int), self.T - 1)
         weight = t - below
+        if self.ends_in_noise:  # inf beyond T - 1, not 0 * inf at it
+            return np.where(t > self.T - 1, np.where(weight > 0, np.inf, self.gamma[below]),
+                            (1 - weight) * self.gamma[below] + weight * self.gamma[np.minimum(
+                                below + 1, self.T - 1)])
         return (1 - weight) * self.gamma[below] + weight * self.gamma[below + 1]
 
     def scales_at(self, t: Any, x: Array) -> tuple[Any, Any]:
@@ -190,7 +207,7 @@ class Schedule:
         if type(t) is not np.ndarray or t.dtype.kind not in "iu":
             t = checks.reals("t", t, (...,), finite=False)
         if t.size and not (1 <= t.min() and t.max() <= self.T):
-            raise ValueError(f"t must lie in [1, {self.T}], got {_range(t)}")
+            raise ValueError(f"t must lie in [1, {self.T}], got {span(t)}")
         return t
 
     @cached_property
@@ -218,48 +235,6 @@ class Schedule:
             self._rounded[dtype] = Rounded(self, dtype)
         return self._rounded[dtype]
 
-    # -- the usual schedules
-
-    @classmethod
-    def from_alphas(cls, alphas: Any) -> Schedule:
-        """From α_1..α_T (T,), each in (0, 1): log ᾱ_t = Σ log α_i. ValueError otherwise."""
-        alphas = checks.reals("from_alphas: alphas", alphas, (...,), finite=False)
-        if alphas.ndim != 1 or len(alphas) < 2 or not np.all((alphas > 0) & (alphas < 1)):
-            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), T >= 2, "
-                             f"got shape {alphas.shape}, {_range(alphas)}")
-        return cls._from_log_alphas(np.log(alphas))
-
-    @classmethod
-    def linear_beta(cls, T: int, beta_1: float = 1e-4, beta_T: float = 0.02) -> Schedule:
-        """1 - α_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
-        beta_1 = checks.number("linear_beta: beta_1", beta_1, "(0, 1)")
-        beta_T = checks.number("linear_beta: beta_T", beta_T, "(0, 1)")
-        betas = np.linspace(beta_1, beta_T, checks.integer("T", T, 2))
-        return cls._from_log_alphas(np.log1p(-betas))
-
-    @classmethod
-    def cosine(cls, T: int, s: float = 0.008, max_beta: float = 0.999) -> Schedule:
-        """ᾱ_t in proportion to cos²(π/2 (t/T + s)/(1 + s)), 1 - α_t at most max_beta
-        (Nichol and Dhariwal 2021)."""
-        T, s = checks.integer("T", T, 2), checks.number("cosine: s", s, "[0, inf)")
-        max_beta = checks.number("cosine: max_beta", max_beta, "(0, 1)")
-        angle = np.pi / 2 * (np.arange(T + 1) / T + s) / (1 + s)
-        # 1 - cos²b/cos²a = sin(a + b) sin(b - a)/cos²a; others form 1 - ᾱ_t/ᾱ_{t-1}, which cancels
-        beta = np.sin(angle[1:] + angle[:-1]) * np.sin(np.diff(angle)) / np.cos(angle[:-1]) ** 2
-        return cls._from_log_alphas(np.log1p(-np.minimum(beta, max_beta)))
-
-    @classmethod
-    def linear_gamma(cls, T: int, gamma_1: float, gamma_T: float) -> Schedule:
-        """gamma from gamma_1 to gamma_T in equal steps: each divides the SNR by the same number."""
-        gamma_1 = checks.number("linear_gamma: gamma_1", gamma_1)
-        gamma_T = checks.number("linear_gamma: gamma_T", gamma_T)
-        return cls(np.linspace(gamma_1, gamma_T, checks.integer("T", T, 2)))
-
-    @classmethod
-    def _from_log_alphas(cls, log_alphas: np.ndarray) -> Schedule:
-        log_alpha_bar = np.cumsum(log_alphas)
-        return cls(np.log(-np.expm1(log_alpha_bar)) - log_alpha_bar)
-
 
 class Scheduled:
     """What holds a schedule that may be learned."""
@@ -274,7 +249,9 @@ class Scheduled:
 
 
 def level_features(gamma: Any, dtype: Any = np.float64) -> Array:
-    """(..., 8) from gamma (...)."""
+    """(..., 8) from gamma (...); inf is told as 30."""
+    if not isinstance(gamma, Tensor):
+        gamma = np.where(np.isinf(gamma), 30.0, gamma)
     return time_features(gamma, LEVEL_FEATURES, 0.1, 1.0, dtype)
 
 
@@ -284,7 +261,3 @@ def _table(first: Any, rest: Any) -> Any:
     if isinstance(table, np.ndarray):
         table.setflags(write=False)
     return table
-
-
-def _range(x: np.ndarray) -> str:
-    return f"values from {np.min(x)} to {np.max(x)}" if x.size else "no values"
