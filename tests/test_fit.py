@@ -297,7 +297,7 @@ def test_a_loss_that_never_met_theta_is_an_error_at_step_1(tmp_path, loss):
     ({"validate": lambda theta: "low"}, "the value of validate must be one real number, got str"),
     ({"validate": lambda theta: None}, "the value of validate must be one real number, got NoneType"),
     ({"validate": lambda theta: theta["x"]}, r"the value of validate must be one real number, got shape \(3,\)"),
-    ({"validate": lambda theta: 1j}, "the value of validate must be one real number, got complex"),
+    ({"validate": lambda theta: 1j}, "the value of validate must be one real number, got dtype complex"),
     ({"validate": lambda theta: np.ma.masked_array(1.0, True)}, "one real number, got a masked array"),
     ({"validate": lambda theta: (1.0, {"a": "b"})}, "'a' of validate must be one real number, got str"),
     ({"validate": lambda theta: (1.0, {3: 1.0})}, "a dict of named numbers"),
