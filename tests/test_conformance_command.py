@@ -1,9 +1,12 @@
 """The command, adapters that misbehave, programs that misbehave, vectors."""
 
 import json
+import shutil
+import subprocess
 import sys
 import textwrap
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from refvdm.conformance import OPERATIONS, check, vectors, wire
 from refvdm.conformance.__main__ import main
 from refvdm.conformance.judge import ERROR, FAIL, MISSING, PASS
 from refvdm.conformance.program import Program
+
+ADAPTERS = Path(__file__).parent.parent / "examples" / "adapters"
 
 
 class Right:
@@ -296,3 +301,21 @@ def test_vectors_say_what_they_separate_and_verify_judges(tmp_path, capsys):
         changed.write(" ")
     assert main(["verify", str(tmp_path / "v"), str(file)]) == 2
     assert "is not the file that SHA256SUMS describes" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- the examples in other languages
+
+
+def test_the_adapter_in_plain_python(capsys):
+    assert main(["run", "--command", f"{sys.executable} {ADAPTERS / 'plain_python.py'}"]) == 0
+    assert "2 pass" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_adapter_in_c(tmp_path, capsys):
+    program = tmp_path / "q_marginal"
+    made = subprocess.run(["cc", "-Wall", "-o", program, ADAPTERS / "q_marginal.c", "-lm"],
+                          capture_output=True, text=True, check=False)
+    assert made.returncode == 0 and made.stderr == ""
+    assert main(["run", "--command", str(program)]) == 0
+    assert "1 pass" in capsys.readouterr().out
