@@ -38,34 +38,16 @@ def refused(f, *primals, match, error=TypeError):
 # ---------------------------------------------------------------- functions outside the set
 
 OUTSIDE = [  # the call, its name in the message, the nearest in the set
-    (lambda x: np.dot(x, x), "dot", "matmul"),
-    (lambda x: np.einsum("i,i", x, x), "einsum", "matmul"),
     (lambda x: np.inner(x, x), "inner", "matmul"),
-    (lambda x: np.outer(x, x), "outer", "multiply with expand_dims"),
-    (lambda x: np.tensordot(x, x, 1), "tensordot", "matmul"),
-    (np.linalg.norm, "norm", "sqrt of sum of square"),
-    (np.max, "max", "maximum"),
-    (np.min, "min", "minimum"),
-    (np.std, "std", "sqrt of mean of square"),
-    (np.var, "var", "mean of square"),
-    (np.prod, "prod", "exp of a sum of log"),
-    (np.sort, "sort", ""),
+    (lambda x: np.tensordot(x, x, 1), "tensordot", "einsum"),
     (np.copy, "copy", "the Tensor itself"),
     (np.arctan, "arctan", ""),
-    (np.sinh, "sinh", "exp"),
-    (np.log10, "log10", "log"),
     (np.sign, "sign", "where"),
     (np.floor, "floor", ""),
     (np.argmax, "argmax", ""),
-    (np.diag, "diag", "indexing"),
-    (np.flip, "flip", "indexing"),
-    (lambda x: np.repeat(x, 2), "repeat", "broadcast_to"),
-    (lambda x: np.vstack([x, x]), "vstack", "concatenate"),
-    (lambda x: np.hypot(x, x), "hypot", "sqrt of sum of square"),
     (np.nan_to_num, "nan_to_num", ""),
     (lambda x: np.allclose(x, x), "allclose", ""),
     (lambda x: np.floor_divide(x, 1), "floor_divide", ""),
-    (lambda x: np.ones(2) % x, "remainder", ""),
     (special.logit, "logit", "log and log1p"),
     (special.ndtr, "ndtr", "exp of scipy.special.log_ndtr"),
     (special.gammaln, "gammaln", ""),
@@ -87,13 +69,13 @@ def test_outside_the_set(f, name, nearest):
         assert part in message
 
 
-@pytest.mark.parametrize("f", [np.linalg.inv, np.linalg.det, np.linalg.slogdet, lambda x: np.linalg.solve(x, x)])
+@pytest.mark.parametrize("f", [np.linalg.inv, np.linalg.det, np.linalg.slogdet])
 def test_outside_the_set_linear_algebra(f):
     refused(f, M, match="no gradient rule. Nearest in the set: .*(solve_triangular|diagonals)")
 
 
 @pytest.mark.parametrize(
-    "f, name", [(np.arctan, "np.arctan"), (np.linalg.norm, "np.linalg.norm"),
+    "f, name", [(np.arctan, "np.arctan"), (np.linalg.pinv, "np.linalg.pinv"),
                 (special.gammaln, "scipy.special.gammaln")]
 )
 def test_names_say_where_a_function_lives(f, name):
@@ -203,8 +185,8 @@ def test_an_array_element_cannot_be_a_tensor():
         vjp(lambda x: np.ones(2).__setitem__(0, [1.0, 2.0]), X)
 
 
-@pytest.mark.parametrize("f", [lambda x: x % 2, lambda x: x // 2, lambda x: 2 // x, lambda x: divmod(x, 2), round,
-                               lambda x: divmod(2.0, x), lambda x: 2.0 % x])
+@pytest.mark.parametrize("f", [lambda x: x // 2, lambda x: 2 // x, lambda x: divmod(x, 2), round,
+                               lambda x: divmod(2.0, x)])
 def test_operations_with_steps_say_so(f):
     refused(f, X, match="have steps, where there is no gradient")
 
@@ -460,7 +442,7 @@ def test_argnum_out_of_range(argnum):
         grad(lambda x, y: x * y, argnum)(1.0, 2.0)
 
 
-@pytest.mark.parametrize("argnum", [(0, 1), "x", 1.0, None, True])
+@pytest.mark.parametrize("argnum", [(), (0, 0), (0, 1.0), [0, 1], "x", 1.0, None, True])
 def test_argnum_must_be_an_integer(argnum):
     with pytest.raises(TypeError, match="argnum must be an integer"):
         grad(lambda x, y: x * y, argnum)

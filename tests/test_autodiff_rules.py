@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from refvdm.autodiff import linear, log_softmax, logsumexp, solve_triangular, vjp
+from refvdm.autodiff.linalg import einsum_of_arrays
 from refvdm.autodiff.tensor import RULES, Tensor, _getitem
 
 
@@ -418,10 +419,14 @@ every_analytic = pytest.mark.parametrize("name", [name for name, p in PRIMITIVES
 
 
 def test_the_table_is_the_set():
-    """Other modules of the package may add rules of their own; those are tested beside them."""
+    """Other modules of the package may add rules of their own; those are tested beside them, as are those of
+    test_autodiff_composed.py.
+    """
+    later = {np.max, np.min, np.linalg.solve, np.tan, np.sinh, np.cosh, np.exp2, np.log2, np.log10,
+             np.hypot, np.remainder, einsum_of_arrays}
     elsewhere = {f for f in RULES if str(f.__module__ if hasattr(f, "__module__") else "").startswith("refvdm.")}
     elsewhere -= {f for f in elsewhere if f.__module__.startswith("refvdm.autodiff.")}
-    assert {p.function for p in PRIMITIVES.values()} == set(RULES) - elsewhere
+    assert {p.function for p in PRIMITIVES.values()} == set(RULES) - elsewhere - later
 
 
 # ---------------------------------------------------------------- oracles

@@ -2,15 +2,18 @@
 
 NumPy code goes in, gradients come out: a function written with `np.exp`, `@`, `np.sum`, ... runs on
 arrays as it is, and on Tensors recorded. tensor.py records, vjp.py walks back, refuse.py says what
-neither can do; rules.py and layer.py hold the set of primitives with their backward rules, made by
-rule.py; tree.py handles nested parameters, check.py proves a rule against finite differences.
+neither can do; rules.py, linalg.py and layer.py hold the primitives with their backward rules,
+made by rule.py; composed.py writes more of NumPy in them; tree.py handles nested parameters,
+check.py proves a rule against finite differences.
 """
 import numpy as _np
 
+from . import composed as _composed  # noqa: F401  registers what it has
 from .check import check_vjp
 from .layer import linear
+from .linalg import solve_triangular
 from .rule import defvjp
-from .rules import log_softmax, logsumexp, solve_triangular
+from .rules import log_softmax, logsumexp
 from .tensor import Array, Tensor
 from .tree import ravel, tree_leaves, tree_map
 from .vjp import grad, jacobian, stop_gradient, value_and_grad, vjp

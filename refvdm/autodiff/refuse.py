@@ -14,24 +14,13 @@ import scipy.special
 from .tree import EXTRAORDINARY
 
 # What to write instead, where the spelling alone does not lead there.
-_NORM, _SOLVE = "sqrt of sum of square", "refvdm.autodiff.solve_triangular"
+_SOLVE = "np.linalg.solve or refvdm.autodiff.solve_triangular"
 _DETERMINANT = "a sum of log of the factors' diagonals"
 NEAREST = {
-    "dot": "matmul", "inner": "matmul", "vdot": "matmul", "vecdot": "matmul", "einsum": "matmul",
-    "tensordot": "matmul", "outer": "multiply with expand_dims",
-    "max": "maximum, or refvdm.autodiff.logsumexp", "amax": "maximum", "fmax": "maximum",
-    "min": "minimum", "amin": "minimum", "fmin": "minimum",
-    "prod": "exp of a sum of log", "var": "mean of square", "std": "sqrt of mean of square",
-    "norm": _NORM, "hypot": _NORM, "vstack": "concatenate", "hstack": "concatenate",
-    "column_stack": "concatenate", "append": "concatenate", "split": "indexing, x[a:b]",
-    "array_split": "indexing, x[a:b]", "take": "indexing, x[i]",
-    "take_along_axis": "indexing, x[i, j]", "diag": "indexing, x[i, i]",
-    "diagonal": "indexing, x[i, i]", "trace": "sum of x[i, i]", "flip": "indexing, x[::-1]",
-    "atleast_1d": "reshape", "atleast_2d": "reshape", "tile": "broadcast_to",
-    "repeat": "broadcast_to", "log2": "log, divided by log(2)", "log10": "log, divided by log(10)",
-    "exp2": "exp", "sinh": "exp", "cosh": "exp", "tan": "sin, cos", "float_power": "power",
-    "cbrt": "power", "fabs": "absolute", "logaddexp2": "logaddexp",
-    "inv": _SOLVE, "solve": _SOLVE, "det": _DETERMINANT, "slogdet": _DETERMINANT,
+    "inner": "matmul", "vdot": "matmul", "vecdot": "matmul", "tensordot": "einsum",
+    "fmax": "maximum", "fmin": "minimum", "append": "concatenate", "split": "indexing, x[a:b]",
+    "array_split": "indexing, x[a:b]", "float_power": "power", "cbrt": "power", "fabs": "absolute",
+    "logaddexp2": "logaddexp", "inv": _SOLVE, "det": _DETERMINANT, "slogdet": _DETERMINANT,
     "copy": "the Tensor itself (Tensors never change)", "full_like": "zeros_like, plus the Tensor",
     "softmax": "exp of refvdm.autodiff.log_softmax", "ndtr": "exp of scipy.special.log_ndtr",
     "logit": "log and log1p", "sign": "where", "heaviside": "where", "select": "where",
@@ -94,10 +83,10 @@ class Refusals:
     __imatmul__ = __ipow__ = _no_change_but_of_a_number
 
     def _no_steps(self, *_: Any) -> NoReturn:
-        raise TypeError("x % y, x // y, divmod and round of a Tensor have steps, where there is no "
+        raise TypeError("x // y, divmod and round of a Tensor have steps, where there is no "
                         "gradient; for a constant use refvdm.autodiff.stop_gradient(x)")
 
-    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _no_steps
+    __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _no_steps
     __round__ = __floor__ = __ceil__ = __trunc__ = _no_steps
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -152,6 +141,10 @@ def tensor_by_keyword(function: Callable) -> TypeError:
 def tensor_for_constant(function: Callable, position: int) -> TypeError:
     return TypeError(f"{name(function)} is not differentiable in argument {position}: "
                      f"it cannot be a Tensor")
+
+
+def composed(function: Callable, signature: Any, error: TypeError) -> TypeError:
+    return TypeError(f"{name(function)} of a Tensor takes {signature}: {error}")
 
 
 def two_recordings(function: Callable) -> TypeError:
@@ -231,7 +224,7 @@ def no_aux(y: Any) -> TypeError:
 
 
 def argnum_type(argnum: Any) -> TypeError:
-    return TypeError(f"argnum must be an integer, got {argnum!r}")
+    return TypeError(f"argnum must be an integer, or a tuple of different ones, got {argnum!r}")
 
 
 def argnum_range(argnum: int, count: int) -> ValueError:

@@ -21,7 +21,7 @@ Ties and kinks, where a derivative is a matter of policy:
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -60,6 +60,18 @@ defvjp(np.log, lambda y_bar, y, x: y_bar / x)
 defvjp(np.log1p, lambda y_bar, y, x: y_bar / (1 + x))
 defvjp(np.sin, lambda y_bar, y, x: y_bar * np.cos(x))
 defvjp(np.cos, lambda y_bar, y, x: -y_bar * np.sin(x))
+defvjp(np.tan, lambda y_bar, y, x: y_bar * (1 + y * y))
+defvjp(np.sinh, lambda y_bar, y, x: y_bar * np.cosh(x))
+defvjp(np.cosh, lambda y_bar, y, x: y_bar * np.sinh(x))
+defvjp(np.exp2, lambda y_bar, y, x: y_bar * y * math.log(2))
+defvjp(np.log2, lambda y_bar, y, x: y_bar / (x * math.log(2)))
+defvjp(np.log10, lambda y_bar, y, x: y_bar / (x * math.log(10)))
+# y = sqrt(a² + b²)
+defvjp(np.hypot, lambda y_bar, y, a, b: y_bar * (a / y),
+                 lambda y_bar, y, a, b: y_bar * (b / y))
+# y = a - b floor(a/b); at its steps, as between them
+defvjp(np.remainder, lambda y_bar, y, a, b: y_bar,
+                     lambda y_bar, y, a, b: -y_bar * np.floor_divide(a, b))
 defvjp(np.tanh, lambda y_bar, y, x: y_bar * (1 - y * y))
 
 
@@ -139,6 +151,16 @@ def _spread(y_bar, x, axis):
 # y = sum of x over axis. np.sum does the same, and costs twice as much on a small array
 defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, x, axis),
        forward=lambda x, axis=None, *, keepdims=False: np.add.reduce(x, axis, keepdims=keepdims))
+
+
+def _extreme_pull(y_bar, y, x, axis=None, *, keepdims=False):
+    # the elements that are largest share y_bar equally
+    there = x == _spread(y, x, axis)
+    return np.where(there, _spread(y_bar, x, axis) / np.sum(there, axis=axis, keepdims=True), 0)
+
+
+defvjp(np.max, _extreme_pull)
+defvjp(np.min, _extreme_pull)
 # y = mean of x over axis; float16 cannot count far enough
 defvjp(np.mean, lambda y_bar, y, x, axis=None, *, keepdims=False:
        _spread((y_bar.astype(np.float64) / (x.size / max(y.size, 1))).astype(y_bar.dtype), x, axis))
@@ -205,40 +227,6 @@ def as_rows(x: np.ndarray) -> np.ndarray:
 
 
 defvjp(np.matmul, _matmul_a, _matmul_b)
-
-
-def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
-                     lower: bool = False, unit_diagonal: bool = False) -> Array:
-    """x with A x = b (trans 0 or "N") or A^T x = b (trans 1, 2, "T" or "C").
-
-    a (n, n), b (n,) or (n, k), arrays or Tensors. Only the triangle that `lower` names is read,
-    with unit_diagonal without its diagonal, and only what is read has a gradient.
-    scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
-    ValueError for other shapes.
-    """
-    if np.ndim(a) != 2 or np.ndim(b) not in (1, 2):
-        raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), "
-                         f"got {np.shape(a)} and {np.shape(b)}")
-    return scipy.linalg.solve_triangular(a, b, trans, lower, unit_diagonal)
-
-
-def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
-    # y = A^-1 b: b_bar = A^-T y_bar (Giles 2008, 2.2.3)
-    other: Literal[0, 1] = 1 if trans in (0, "N") else 0
-    return scipy.linalg.solve_triangular(a, y_bar, other, lower, unit_diagonal)
-
-
-def _solve_a(b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
-    # A_bar = -b_bar y^T, (-y b_bar^T for A^T y = b), on the entries that were read
-    left, right = (b_bar, y) if trans in (0, "N") else (y, b_bar)
-    columns = (len(a), 1 if b_bar.ndim == 1 else b_bar.shape[1])  # not -1: a may be (0, 0)
-    full, diagonal = -(left.reshape(columns) @ right.reshape(columns).T), int(unit_diagonal)
-    return np.tril(full, -diagonal) if lower else np.triu(full, diagonal)
-
-
-solve_triangular = defvjp(
-    solve_triangular, _solve_a,
-    lambda b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False: b_bar, shared=_solve_shared)
 
 # y = x with everything above (tril) or below (triu) diagonal k set to 0
 defvjp(np.tril, lambda y_bar, y, x, k=0: np.tril(y_bar, k))

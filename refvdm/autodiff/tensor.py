@@ -17,6 +17,7 @@ same on both. Whatever would lose a gradient is refused, in the words of refuse.
 """
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
@@ -40,6 +41,7 @@ class Rule(NamedTuple):
 
 
 RULES: dict[Callable, Rule] = {}
+COMPOSED: dict[Callable, Callable] = {}  # written in the primitives, see composed.py
 
 # Piecewise constant in all they take: their results are plain arrays and no gradient is lost.
 PREDICATES = frozenset({np.greater, np.greater_equal, np.less, np.less_equal, np.equal,
@@ -83,6 +85,8 @@ class Tensor(refuse.Refusals):
             raise refuse.ufunc(ufunc, method, kwargs)
         if ufunc in PREDICATES:
             return ufunc(*map(_plain, inputs))
+        if ufunc in COMPOSED:
+            return COMPOSED[ufunc](*inputs)
         return record(ufunc, inputs, kwargs)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
@@ -90,6 +94,8 @@ class Tensor(refuse.Refusals):
             if function is np.full_like and Tensor in map(type, (*args[1:], *kwargs.values())):
                 raise refuse.outside_the_set(function, RULES)
             return function(*map(_plain, args), **{key: _plain(x) for key, x in kwargs.items()})
+        if function in COMPOSED:
+            return _composed(function, args, kwargs)
         rule = RULES.get(function)
         if rule is not None and rule.each is not None and args:  # concatenate(arrays, axis)
             if len(args) > 2:
@@ -111,6 +117,8 @@ class Tensor(refuse.Refusals):
     def __matmul__(self, other: Any) -> Any: return record(np.matmul, (self, other), {})
     def __rmatmul__(self, other: Any) -> Any: return record(np.matmul, (other, self), {})
     def __rpow__(self, other: Any) -> Any: return record(np.power, (other, self), {})
+    def __mod__(self, other: Any) -> Any: return record(np.remainder, (self, other), {})
+    def __rmod__(self, other: Any) -> Any: return record(np.remainder, (other, self), {})
     def __neg__(self) -> Any: return record(np.negative, (self,), {})
     def __pos__(self) -> Any: return self
     def __abs__(self) -> Any: return record(np.absolute, (self,), {})
@@ -212,6 +220,16 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         value = value.astype(dtype)
     recording.tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
     return Tensor(value, recording, len(recording.tape) - 1)
+
+
+def _composed(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """A function that is written in the primitives, by its own signature."""
+    written = COMPOSED[function]
+    try:
+        inspect.signature(written).bind(*args, **kwargs)
+    except TypeError as error:
+        raise refuse.composed(function, inspect.signature(written), error) from None
+    return written(*args, **kwargs)
 
 
 def _unify(function: Callable, arrays: list, operands: Container[int], parents: list) -> np.dtype:

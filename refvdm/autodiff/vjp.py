@@ -40,15 +40,15 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     return filled(like, [_detach(y) for y in outputs]), pullback
 
 
-def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Callable[..., tuple]:
+def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
+                   has_aux: bool = False) -> Callable[..., tuple]:
     """g with g(*args) = (f(*args), df/d args[argnum]); f returns a scalar, or (scalar, aux).
 
-    Only args[argnum] is recorded; the gradient is a tree like it. With has_aux the first part is
-    (value, aux), aux as plain arrays. ValueError when f does not return a scalar (shape ()); the
-    errors of `vjp`.
+    Only args[argnum] is recorded; the gradient is a tree like it, of a tuple of argnums a tuple.
+    With has_aux the first part is (value, aux), aux as plain arrays. ValueError when f does not
+    return a scalar (shape ()); the errors of `vjp`.
     """
-    if type(argnum) is not int:
-        raise refuse.argnum_type(argnum)
+    _check_argnum(argnum)
 
     def g(*args: Any, **kwargs: Any) -> tuple:
         y, inputs, tape = _record(*_of_one(f, argnum, args, kwargs))
@@ -66,20 +66,19 @@ def value_and_grad(f: Callable, argnum: int = 0, has_aux: bool = False) -> Calla
     return g
 
 
-def grad(f: Callable, argnum: int = 0) -> Callable[..., Tree]:
+def grad(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tree]:
     """g with g(*args) = df/d args[argnum], a tree like it; f returns a scalar. See value_and_grad.
     """
     both = value_and_grad(f, argnum)
     return lambda *args, **kwargs: both(*args, **kwargs)[1]
 
 
-def jacobian(f: Callable, argnum: int = 0) -> Callable[..., Tree]:
+def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tree]:
     """g with g(*args) = the Jacobian of f by args[argnum]: a leaf of shape s becomes f's shape + s.
 
     f returns one array. One pullback for each of its elements: for small outputs.
     """
-    if type(argnum) is not int:
-        raise refuse.argnum_type(argnum)
+    _check_argnum(argnum)
 
     def g(*args: Any, **kwargs: Any) -> Tree:
         of_one, primals = _of_one(f, argnum, args, kwargs)
@@ -107,17 +106,28 @@ def stop_gradient(tree: Tree) -> Tree:
 # ---------------------------------------------------------------- the pieces
 
 
-def _of_one(f: Callable, argnum: int, args: tuple, kwargs: dict) -> tuple[Callable, tuple]:
-    """x -> f(*args, **kwargs) with x in the place of args[argnum], and what stands there now."""
-    if not -len(args) <= argnum < len(args):
-        raise refuse.argnum_range(argnum, len(args))
+def _of_one(f: Callable, argnum: Any, args: tuple, kwargs: dict) -> tuple[Callable, tuple]:
+    """x -> f(*args, **kwargs) with x in the place of args[argnum], and what stands there now; of
+    several argnums a tuple."""
+    which = argnum if isinstance(argnum, tuple) else (argnum,)
+    for i in which:
+        if not -len(args) <= i < len(args):
+            raise refuse.argnum_range(i, len(args))
     filled = list(args)
 
     def of_one(x: Tree) -> Any:
-        filled[argnum] = x
+        for i, part in zip(which, x if isinstance(argnum, tuple) else (x,)):
+            filled[i] = part
         return f(*filled, **kwargs)
 
-    return of_one, (args[argnum],)
+    there = tuple(args[i] for i in which)
+    return of_one, (there if isinstance(argnum, tuple) else there[0],)
+
+
+def _check_argnum(argnum: Any) -> None:
+    which = argnum if isinstance(argnum, tuple) else (argnum,)
+    if not which or any(type(i) is not int for i in which) or len(set(which)) < len(which):
+        raise refuse.argnum_type(argnum)
 
 
 def _record(f: Callable, primals: tuple) -> tuple[Any, list[tuple[list, Tree]], Tape]:
