@@ -1,0 +1,201 @@
+"""Whole objects: the right ones pass, a gallery of wrong ones is caught, each by its name."""
+
+import numpy as np
+import pytest
+
+from refvdm.conformance.judge import ERROR, FAIL, PASS
+from refvdm.conformance.objects import (
+    check_flow_layer,
+    check_gradient,
+    check_likelihood,
+    check_loss,
+    check_sampler,
+    check_times,
+)
+from refvdm.flows import PLU, ActNorm, AffineCoupling
+from refvdm.ode import adjoint, solve
+from refvdm.vdm import Schedule, diffusion_kl
+
+BETAS = np.linspace(0.02, 0.2, 12)
+ABARS = np.cumprod(1 - BETAS)
+TIMES = [11, 7, 6, 2]
+
+
+def told(report, words):
+    """It fails, and says so."""
+    why = " / ".join(f"{v.name}: {v.why}" for v in report.verdicts)
+    assert report.status == 1 and words in why, why
+
+
+# ---------------------------------------------------------------- samplers
+
+
+READ = {"x_0": lambda value, x, a: value, "eps": lambda value, x, a: (x - np.sqrt(1 - a) * value) / np.sqrt(a),
+        "v": lambda value, x, a: np.sqrt(a) * x - np.sqrt(1 - a) * value}
+
+
+def ddim(denoise, x, following=None, final=1.0, output="x_0"):
+    for i, t in enumerate(TIMES):
+        s = following(i, t) if following else (TIMES[i + 1] if i + 1 < len(TIMES) else -1)
+        a, b = ABARS[t], final if s < 0 else ABARS[s]
+        x_0 = READ[output](denoise(x, t), x, a)
+        x = np.sqrt(b) * x_0 + np.sqrt(1 - b) * (x - np.sqrt(a) * x_0) / np.sqrt(1 - a)
+    return x
+
+
+def test_a_right_sampler_passes_whatever_the_network_says():
+    for output in ("x_0", "eps", "v"):
+        run = lambda denoise, x, output=output: ddim(denoise, x, output=output)
+        assert check_sampler(run, ABARS, TIMES, output=output).status == 0
+    first = check_sampler(lambda d, x: ddim(d, x, final=ABARS[0]), ABARS, TIMES, final="first")
+    assert first.status == 0
+
+
+@pytest.mark.parametrize("run, output, words", [
+    (lambda d, x: ddim(d, x, lambda i, t: t - 1), "x_0", "each step goes to t - 1"),
+    (lambda d, x: ddim(d, x, lambda i, t: t - 3), "x_0", "one stride T // steps down"),
+    (lambda d, x: ddim(d, x, final=ABARS[0]), "x_0", "ends at the other alpha_bar"),
+    (lambda d, x: ddim(d, x, output="eps"), "v", "output is read as eps, it is v"),
+    (lambda d, x: ddim(d, x, output="x_0"), "eps", "output is read as x_0, it is eps"),
+    (lambda d, x: ddim(lambda x, t: d(x, t - 1), x), "x_0", "was asked at [10, 6, 5, 1]"),
+    (lambda d, x: ddim(lambda x, t: d(x, t + 1), x), "x_0", "asked about t = 12, outside 0..11"),
+    (lambda d, x: 2 * ddim(d, x), "x_0", "no known mistake explains it"),
+    (lambda d, x: ddim(d, x)[:3], "x_0", "must have shape (7,)"),
+    (lambda d, x: 1 / 0, "x_0", "ZeroDivisionError"), (lambda d, x: np.nan * x, "x_0", "not finite"),
+])
+def test_wrong_samplers_are_named(run, output, words):
+    told(check_sampler(run, ABARS, TIMES, output=output), words)
+
+
+# ---------------------------------------------------------------- losses, times
+
+
+def right_loss(x_0, x_0_hat, t):
+    if t == 1:
+        return np.sum((x_0 - x_0_hat) ** 2 / 0.1 + np.log(2 * np.pi * 0.1), 1) / 2
+    return diffusion_kl(Schedule.from_betas(BETAS), x_0, x_0_hat, t)
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda y, e, t: 2 * y, "the factor 1/2 is forgotten"), (lambda y, e, t: y / 3, "the mean over the elements"),
+    (lambda y, e, t: e, "it has no weight"), (lambda y, e, t: y / np.log(2), "it is in bits"),
+    (lambda y, e, t: 11 * y, "T - 1, for one t of all"),
+    (lambda y, e, t: right_loss(e[:, None] ** 0.5, 0 * e[:, None], t - 1) if t > 2 else y, "it is of t - 1"),
+    (lambda y, e, t: e / 0.2 if t == 1 else y, "the constants log √(2πσ²) are missing"),
+    (lambda y, e, t: 0 * y if t == 1 else y, "it is missing (0)"),
+])
+def test_losses(change, words):
+    assert check_loss(right_loss, BETAS, decoder_variance=0.1).status == 0
+    assert check_loss(right_loss, BETAS).status == 0
+    told(check_loss(lambda x, y, t: change(right_loss(x, y, t), np.sum((x - y) ** 2, 1), t), BETAS,
+                    decoder_variance=0.1), words)
+
+
+def stratified(rng):
+    return np.minimum(2 + np.floor(11 * ((rng.random() + np.arange(8) / 8) % 1)).astype(int), 12)
+
+
+@pytest.mark.parametrize("draw, words", [
+    (lambda rng: rng.integers(1, 13, 8), "expected integers in 2..12, got 1"),
+    (lambda rng: rng.integers(2, 12, 8), "only 2..11 was ever drawn"),
+    (lambda rng: np.sort(rng.integers(2, 13, 8)), "'s are not"),
+    (lambda rng: 2 + np.floor(11 * (rng.random() / 8 + np.arange(8) / 8)).astype(int), "'s are not"),
+    (lambda rng: rng.integers(2, 13, 4), "must have shape (8,)"),
+    (lambda rng: rng.uniform(2, 12, 8), "expected integers"),
+])
+def test_drawers_of_times(draw, words):
+    rng = np.random.default_rng(0)
+    for right in (lambda: rng.integers(2, 13, 8), lambda: stratified(rng)):
+        assert check_times(right, 8, 2, 12).status == 0
+    told(check_times(lambda: draw(rng), 8, 2, 12), words)
+
+
+# ---------------------------------------------------------------- flow layers
+
+
+RNG = np.random.default_rng(3)
+IMAGES = RNG.standard_normal((3, 2, 4, 3))
+LAYER = PLU(3)
+THETA = LAYER.init(RNG)
+THETA = {**THETA, "log_scale": RNG.uniform(-0.5, 0.7, 3)}
+
+
+@pytest.mark.parametrize("layer, x", [(PLU(3), IMAGES), (ActNorm(3), IMAGES), (PLU(4), IMAGES[:, 0, :, 0]),
+                                      (AffineCoupling(3, hidden=4), IMAGES[:, 0, 0])])
+def test_right_layers_pass(layer, x):
+    theta = layer.init(np.random.default_rng(1), x)
+    report = check_flow_layer(lambda x: layer.forward(theta, x), lambda y: layer.inverse(theta, y), x)
+    assert report.status == 0, report.table()
+
+
+@pytest.mark.parametrize("forward, inverse, words", [
+    (lambda y, d: (y, -d), lambda x, d: (x, d), "log_det: it matches the reference if its sign is the other one"),
+    (lambda y, d: (y, 0 * d), lambda x, d: (x, 0 * d), "it is missing (0)"),
+    (lambda y, d: (y, d / 8), lambda x, d: (x, d / 8), "forgets the positions (channels last)"),
+    (lambda y, d: (y, 2 * d), lambda x, d: (x, 2 * d), "it is doubled"),
+    (lambda y, d: (y, d), lambda x, d: (x, -d), "it has the sign of the forward one"),
+    (lambda y, d: (y, np.exp(d)), lambda x, d: (x, -np.exp(-d)), "the determinant, not its logarithm"),
+    (lambda y, d: (y, 0 * d + d.sum()), lambda x, d: (x, 0 * d + d.sum()), "summed over the batch"),
+    (lambda y, d: (y, d), lambda x, d: (x[..., ::-1], d), "inverse of forward: no known mistake"),
+    (lambda y, d: (y, d.sum()), lambda x, d: (x, d), "log_det must have shape (3,), got ()"),
+])
+def test_wrong_layers_are_named(forward, inverse, words):
+    told(check_flow_layer(lambda x: forward(*LAYER.forward(THETA, x)), lambda y: inverse(*LAYER.inverse(THETA, y)),
+                          IMAGES), words)
+    told(check_flow_layer(lambda x: LAYER.forward(THETA, x), lambda y: LAYER.forward(THETA, y), IMAGES),
+         "the inverse is the forward map")
+
+
+# ---------------------------------------------------------------- gradients, likelihoods
+
+
+def field(z, t, theta):
+    return np.tanh(z @ theta) * np.cos(t)
+
+
+Z0, TS, A = np.array([1.0, -0.4]), np.array([0.0, 0.7, 1.5]), np.array([[-0.5, 1.2], [-0.9, 0.3]])
+WEIGHTS = np.array([[0.3, -1.0], [1.2, 0.5], [-0.7, 0.8]])
+
+
+def loss(z0, ts, theta):
+    return np.sum(WEIGHTS * solve(field, z0, ts, theta, rtol=1e-10, atol=1e-12).zs)
+
+
+def gradients(z0, ts, theta):
+    found = adjoint(field, solve(field, z0, ts, theta, rtol=1e-10, atol=1e-12), WEIGHTS)
+    return found.z0, found.ts, found.theta
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda z, t, p: (-z, t, p), "z0: it matches the reference if its sign is the other one"),
+    (lambda z, t, p: (z, t[::-1], p), "ts, first: it matches the reference if dL/dT0 and dL/dT1 are exchanged"),
+    (lambda z, t, p: (z, np.array([-t[0], *t[1:]]), p), "ts, first: it matches the reference if its sign"),
+    (lambda z, t, p: (z, np.array([t[0], 0, t[2]]), p), "ts, inner: it matches the reference if it is missing (0)"),
+    (lambda z, t, p: (z, t, p.T), "theta: it matches the reference if it is transposed"),
+    (lambda z, t, p: (z, t, None), "theta: it matches the reference if it is missing (0)"),
+    (lambda z, t, p: (z, t, 2 * p), "it is doubled"), (lambda z, t, p: (z + 0.01, t, p), "no known mistake"),
+    (lambda z, t, p: (z, t), "must return 3 arrays, got 2"), (lambda z, t, p: (z, t, p[0]), "must have shape (2, 2)"),
+    (lambda z, t, p: {}["a"], "raised KeyError"),
+])
+def test_gradients_of_an_ode_solver(change, words):
+    assert check_gradient(loss, gradients, (Z0, TS, A), names=("z0", "ts", "theta")).status == 0
+    told(check_gradient(loss, lambda *args: change(*gradients(*args)), (Z0, TS, A), names=("z0", "ts", "theta")), words)
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda y: y / np.log(2), "in bits"), (lambda y: -y, "its sign"), (np.exp, "the density, not its logarithm"),
+    (lambda y: y + np.log(2 * np.pi), "the constant D/2 log 2π"), (lambda y: y / 2, "the mean over the elements"),
+    (lambda y: 0 * y + y.mean(), "the mean over the batch"), (lambda y: y[:1], "must have shape (5,)"),
+])
+def test_likelihoods(change, words):
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    exact = -np.sum(x**2, 1) / 2 - np.log(2 * np.pi)
+    assert check_likelihood(lambda x: exact, x, exact).status == 0
+    told(check_likelihood(lambda x: change(exact), x, exact), words)
+
+
+def test_verdicts_are_the_reports():
+    report = check_likelihood(lambda x: np.zeros(2), np.zeros((2, 1)), np.ones(2))
+    assert report.verdicts[0].status == FAIL and "FAIL" in report.table()
+    assert {v.status for v in check_likelihood(lambda x: None, np.zeros((2, 1)), np.ones(2)).verdicts} == {ERROR}
+    assert check_likelihood(lambda x: [1.0, 1.0], np.zeros((2, 1)), np.ones(2)).verdicts[0].status == PASS
