@@ -33,6 +33,7 @@ from refvdm.vdm import (
     evaluate,
     flow_log_prob,
     flow_sample,
+    log_variance_between,
     log_variances,
     loss_weight,
     optimal_variance,
@@ -300,6 +301,7 @@ case("LearnedVariance", lambda T, parameters, schedule: LearnedVariance(T)(param
 case("LearnedVariance.init", VARIANCE.init, rng=("any", None))
 case("GaussianDecoder", lambda variance: GaussianDecoder(variance).variance, variance=("number", 0.25))
 case("log_variances", lambda schedule: np.array(log_variances(schedule)), schedule=S)
+case("log_variance_between", log_variance_between, schedule=S, share=X_0, t=("times", THREE - 1))
 case("DiscretizedGaussianDecoder", lambda levels, variance: DiscretizedGaussianDecoder(levels, variance).levels,
      levels=("reals", LEVELS), variance=("number", 0.25))
 case("CategoricalDecoder", lambda levels: CategoricalDecoder(levels).levels, levels=("reals", LEVELS))

@@ -30,7 +30,13 @@ from .evaluate import EvaluationError, evaluate
 from .forms import Forms, elbo_forms
 from .forward import q_marginal, q_posterior, q_step, sample_q
 from .kl import diffusion_kl, diffusion_kl_general, prior_kl
-from .learned import LearnedSchedule, LearnedVariance, log_variances, optimal_variance
+from .learned import (
+    LearnedSchedule,
+    LearnedVariance,
+    log_variance_between,
+    log_variances,
+    optimal_variance,
+)
 from .model import Prediction
 from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
 from .probability_flow import flow_log_prob, flow_sample
@@ -63,6 +69,7 @@ __all__ = [
     "evaluate",
     "flow_log_prob",
     "flow_sample",
+    "log_variance_between",
     "log_variances",
     "loss_weight",
     "optimal_variance",

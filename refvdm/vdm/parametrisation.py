@@ -112,21 +112,44 @@ class ConvertedDenoiser(Scheduled):
     """A denoiser made of a network that predicts something else, through `convert`.
 
     network(theta, x_t, t) -> (batch, ...) of x_t's shape; parametrisation "eps", "v", "score" or
-    "x_0" says what that is. A learned schedule reaches a network that has with_schedule; one that
-    closes over a schedule of its own keeps that. ValueError for other parametrisations.
+    "x_0" says what that is. With variance=True it gives that and a second output, the share of
+    log_variance_between, for VDM(variance="network"). A learned schedule reaches a network that has
+    with_schedule; one that closes over a schedule of its own keeps that. ValueError for other
+    parametrisations.
     """
 
-    def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str):
+    def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str, *,
+                 variance: bool = False):
         checks.one_of("ConvertedDenoiser: parametrisation", parametrisation, PARAMETRISATIONS)
         self.network = checks.function("ConvertedDenoiser: network", network,
                                        "network(theta, x_t, t)")
         self.schedule = checks.instance("ConvertedDenoiser: schedule", schedule, Schedule)
         self.parametrisation = parametrisation
+        self.variance = checks.flag("ConvertedDenoiser: variance", variance)
+
+    @property
+    def with_variance(self) -> Callable:
+        """(x̂_0, share), as VDM(variance="network") asks for it."""
+        if not self.variance:
+            raise AttributeError("this ConvertedDenoiser was made without variance=True")
+        return self._both
 
     def with_schedule(self, schedule: Schedule) -> ConvertedDenoiser:
-        return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation)
+        return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation,
+                                 variance=self.variance)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        return self._both(theta, x_t, t)[0]
+
+    def _both(self, theta: Tree, x_t: Array, t: Any) -> tuple[Array, Any]:
+        """x̂_0 and the share, None without variance=True."""
         x_t = checks.floats("ConvertedDenoiser: x_t", x_t)
-        value = checks.returned("the network", self.network(theta, x_t, t), x_t.shape, t)
-        return convert(value, x_t, t, self.schedule, source=self.parametrisation, target="x_0")
+        value, share = self.network(theta, x_t, t), None
+        if self.variance:
+            if not isinstance(value, tuple) or len(value) != 2:
+                raise TypeError("ConvertedDenoiser: with variance=True the network must return "
+                                f"(value, share), got {type(value).__name__}")
+            value, share = value
+        checks.returned("the network", value, x_t.shape, t)
+        return convert(value, x_t, t, self.schedule, source=self.parametrisation,
+                       target="x_0"), share
