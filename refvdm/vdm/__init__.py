@@ -18,7 +18,7 @@
     probability_flow.py     the same without noise, and log-likelihood
     evaluate.py             the bound over a data set
 """
-from .continuous import continuous_kl
+from .continuous import Integral, continuous_kl, continuous_kl_quadrature
 from .decoder import (
     CategoricalDecoder,
     DiscretizedGaussianDecoder,
@@ -38,7 +38,13 @@ from .learned import (
     optimal_variance,
 )
 from .model import Prediction
-from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
+from .parametrisation import (
+    ConvertedDenoiser,
+    ExplodingDenoiser,
+    convert,
+    loss_weight,
+    weighted_error,
+)
 from .probability_flow import flow_log_prob, flow_sample
 from .sample import ancestral_path, ddim_path, ddim_sample
 from .schedule import Schedule
@@ -52,14 +58,17 @@ __all__ = [
     "DiscretizedGaussianDecoder",
     "EvaluationError",
     "ExactDecoder",
+    "ExplodingDenoiser",
     "Forms",
     "GaussianDecoder",
+    "Integral",
     "LearnedSchedule",
     "LearnedVariance",
     "Prediction",
     "Schedule",
     "ancestral_path",
     "continuous_kl",
+    "continuous_kl_quadrature",
     "convert",
     "ddim_path",
     "ddim_sample",

@@ -56,9 +56,7 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
         checks.one_of(f"convert: {name}", kind, PARAMETRISATIONS)
     x_t = checks.floats("x_t", x_t)
     value = checks.like("convert: value", value, "x_t", x_t, finite=True)
-    if np.shape(t) not in ((), np.shape(x_t)[:1]):
-        raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, "
-                         f"got {np.shape(t)}")
+    _one_each("convert", t, x_t)
     a, s = checks.instance("convert: schedule", schedule, Schedule).scales_at(t, x_t)
     if source == target:
         return value
@@ -67,6 +65,12 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
         raise ValueError(f"convert: at t = T = {schedule.T} x_t is noise alone (ᾱ_T = 0): {source} "
                          f"says nothing of {target} there; predict x_0 or v")
     return FORMULAS[source, target](value, x_t, a, s)
+
+
+def _one_each(who: str, t: Any, x_t: Array) -> None:
+    if np.shape(t) not in ((), np.shape(x_t)[:1]):
+        raise ValueError(f"{who}: t must be one time or have shape {np.shape(x_t)[:1]}, "
+                         f"got {np.shape(t)}")
 
 
 def loss_weight(schedule: Schedule, t: Any, x_0: Array, parametrisation: str = "eps") -> Any:
@@ -106,6 +110,32 @@ def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
     prediction = checks.like("weighted_error: prediction", prediction, "truth", truth, finite=True)
     error = sum_per_example(np.square(truth - prediction))
     return factor(weight, error) * error
+
+
+class ExplodingDenoiser(Scheduled):
+    """A denoiser made of one for levels that explode: network(theta, x_0 + σ eps, σ) -> x̂_0, of its
+    first argument's shape, σ (batch,).
+
+        x̂_0(x_t, t) = network(theta, x_t/√ᾱ_t, σ_t),    σ_t² = (1 - ᾱ_t)/ᾱ_t = exp(gamma_t)
+
+    See Schedule.from_sigmas and flow_log_prob(exploding=True). ValueError at ᾱ_t = 0.
+    """
+
+    def __init__(self, network: Callable[..., Array], schedule: Schedule):
+        self.network = checks.function("ExplodingDenoiser: network", network,
+                                       "network(theta, x, sigma)")
+        self.schedule = checks.instance("ExplodingDenoiser: schedule", schedule, Schedule)
+        if schedule.ends_in_noise:
+            raise ValueError("ExplodingDenoiser: gamma_T = inf (ᾱ_T = 0) is no finite σ_T")
+
+    def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        x_t = checks.floats("ExplodingDenoiser: x_t", x_t)
+        _one_each("ExplodingDenoiser", t, x_t)
+        signal, _ = self.schedule.scales_at(t, x_t)
+        gamma = self.schedule.gamma_at(np.broadcast_to(t, x_t.shape[:1]))
+        sigma = np.reshape(np.exp(0.5 * factor(gamma, x_t)), x_t.shape[:1])
+        x_0_hat = self.network(theta, x_t / signal, sigma)
+        return checks.returned("the network", x_0_hat, x_t.shape, t)
 
 
 class ConvertedDenoiser(Scheduled):
