@@ -42,7 +42,7 @@ def std(x: Array, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) 
 @composed(np.prod)
 def prod(x: Array, axis: int | None = None) -> Array:
     """A node for every factor, so that zeros are nothing special."""
-    if axis is None:
+    if axis is None or np.ndim(x) == 0:
         x, axis = np.ravel(x), 0
     at: list = [slice(None)] * x.ndim
     y = np.ones(np.delete(np.array(x.shape), axis), x.dtype)
