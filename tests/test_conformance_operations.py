@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from refvdm.conformance import OPERATIONS
-from refvdm.conformance.judge import PASS, error, judge, truth, worst
+from refvdm.conformance.judge import PASS, judge
+from refvdm.conformance.tolerance import error, truth, worst
 from refvdm.conformance.operation import rounded
 
 DTYPES = [np.float64, np.float32]
