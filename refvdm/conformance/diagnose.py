@@ -105,13 +105,14 @@ def _factor(pairs: list) -> str:
     factors = []
     for got, y in pairs:
         at = np.unravel_index(np.argmax(np.abs(y)), y.shape) if y.size else None
-        if at is None or y[at] == 0 or not np.isfinite(got[at]) or not _close(got, got[at] / y[at] * y):
+        if at is None or y[at] == 0 or not _close(got, got[at] / y[at] * y):
             return ""
         factors.append(got[at] / y[at])
     if np.ptp(factors) <= SAME * abs(factors[0]):
         return f"is {factors[0]:.6g} times what it should be, everywhere"
     if any(y.size > 1 for _, y in pairs):
-        return "is a factor off, another in every case: " + ", ".join(f"{c:.6g}" for c in factors[:4])
+        return "is a factor off, another in every case: " + ", ".join(
+            f"{factor:.6g}" for factor in factors[:4])
     return ""
 
 
@@ -138,8 +139,8 @@ def _digits(pairs: list) -> str:
     off = max(_largest(got - y) / max(_largest(y), 1e-300) if np.all(np.isfinite(got)) else np.inf
               for got, y in pairs)
     if SAME < off < 1e-3:
-        return (f"agrees to {-np.log10(off):.1f} digits: an approximation, a solver's tolerance or a "
-                "small constant (an epsilon), rather than another formula")
+        return (f"agrees to {-np.log10(off):.1f} digits: an approximation, a solver's tolerance or "
+                "a small constant (an epsilon), rather than another formula")
     return ""
 
 
