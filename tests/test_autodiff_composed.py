@@ -142,7 +142,7 @@ def test_other_arguments_are_named(f, told):
 
 
 def test_solve_of_a_stack_is_refused():
-    with pytest.raises(ValueError, match=r"a must have shape \(n, n\), got \(2, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"a must have shape \(n, n\) .*, got \(2, 3, 3\)"):
         vjp(np.linalg.solve, np.stack([S, S]), np.ones((2, 3, 1)))
 
 

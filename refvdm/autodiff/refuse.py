@@ -194,6 +194,15 @@ def tensor_as_primal() -> TypeError:
                      "cannot be taken inside another one (use stop_gradient for a constant)")
 
 
+def was_assigned(error: BaseException | None) -> bool:
+    """NumPy hides what a Tensor said behind an error of its own, and a model that behind others."""
+    while error is not None:
+        error = error.__cause__
+        if NO_NUMBER in str(error):
+            return True
+    return False
+
+
 def assigned() -> TypeError:
     return TypeError("a Tensor cannot be written into an array (a[i] = x[i]) without losing its "
                      "gradient; build the array of its parts with np.stack or np.concatenate")

@@ -63,17 +63,29 @@ def predict(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Prediction:
     if not hasattr(denoiser, "logits"):
         return Prediction(predict_x_0(denoiser, theta, x_t, t), None)
     shape = (*x_t.shape, "K")
-    logits = checks.returned("denoiser.logits", denoiser.logits(theta, x_t, t), shape, t, log=True)
+    asked = theta, x_t, t
+    logits = checks.answer("denoiser.logits", denoiser.logits, asked, shape, t, log=True)
     if not hasattr(denoiser, "expectation"):
         return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
-    x_0_hat = denoiser.expectation(logits)
-    return Prediction(checks.returned("denoiser.expectation", x_0_hat, x_t.shape, t), logits)
+    x_0_hat = checks.answer("denoiser.expectation", denoiser.expectation, (logits,), x_t.shape, t)
+    return Prediction(x_0_hat, logits)
 
 
 def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
     """x̂_0(x_t, t) alone. TypeError unless it is an array of floats, ValueError unless it is finite
-    and of x_t's shape; both name t."""
-    return checks.returned("the denoiser", denoiser(theta, x_t, t), x_t.shape, t)
+    and of x_t's shape; both name t, as does an error that the denoiser raised."""
+    return checks.answer("the denoiser", denoiser, (theta, x_t, t), x_t.shape, t)
+
+
+def two_outputs(who: str, f: Any, theta: Tree, x_t: Array, t: Any) -> tuple[Array, Array]:
+    """What f says at x_t, and beside it the share of log_variance_between, each of x_t's shape.
+    TypeError or ValueError as predict_x_0."""
+    both = checks.called(who, f, theta, x_t, t, t=t)
+    if not isinstance(both, tuple) or len(both) != 2:
+        raise TypeError(f"what {who} returns must be two arrays of x_t's shape, a tuple "
+                        f"(prediction, share), got {type(both).__name__}")
+    return (checks.returned(who, both[0], x_t.shape, t),
+            checks.returned(f"{who} as the share", both[1], x_t.shape, t))
 
 
 def model_of(who: str, vdm: Any, theta: Tree) -> Model:
@@ -120,9 +132,8 @@ class Model(NamedTuple):
         if self.log_variance is not NETWORK:
             return Prediction(self.x_0_hat(x_t, t), None)
         denoiser: Any = self.denoiser  # the VDM has seen that it has the method
-        x_0_hat, share = denoiser.with_variance(self.theta, x_t, t)
-        checks.returned("denoiser.with_variance", x_0_hat, x_t.shape, t)
-        checks.returned("denoiser.with_variance, of the share,", share, x_t.shape, t)
+        x_0_hat, share = two_outputs("denoiser.with_variance", denoiser.with_variance, self.theta,
+                                     x_t, t)
         return Prediction(x_0_hat, None, log_variance_between(self.schedule, share, t))
 
     def predict(self, x_t: Array, t: Any) -> Prediction:

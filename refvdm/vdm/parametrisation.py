@@ -24,7 +24,7 @@ from ..autodiff import Array
 from ..autodiff.tree import Tree
 from ..gaussian import sum_per_example
 from .forward import noisy
-from .model import under
+from .model import two_outputs, under
 from .schedule import Schedule, Scheduled, factor
 
 # (source, target): the target from (value, x, a, s)
@@ -134,8 +134,8 @@ class ExplodingDenoiser(Scheduled):
         signal, _ = self.schedule.scales_at(t, x_t)
         gamma = self.schedule.gamma_at(np.broadcast_to(t, x_t.shape[:1]))
         sigma = np.reshape(np.exp(0.5 * factor(gamma, x_t)), x_t.shape[:1])
-        x_0_hat = self.network(theta, x_t / signal, sigma)
-        return checks.returned("the network", x_0_hat, x_t.shape, t)
+        asked = theta, x_t / signal, sigma
+        return checks.answer("the network", self.network, asked, x_t.shape, t)
 
 
 class ConvertedDenoiser(Scheduled):
@@ -174,12 +174,10 @@ class ConvertedDenoiser(Scheduled):
     def _both(self, theta: Tree, x_t: Array, t: Any) -> tuple[Array, Any]:
         """x̂_0 and the share, None without variance=True."""
         x_t = checks.floats("ConvertedDenoiser: x_t", x_t)
-        value, share = self.network(theta, x_t, t), None
+        share: Any = None
         if self.variance:
-            if not isinstance(value, tuple) or len(value) != 2:
-                raise TypeError("ConvertedDenoiser: with variance=True the network must return "
-                                f"(value, share), got {type(value).__name__}")
-            value, share = value
-        checks.returned("the network", value, x_t.shape, t)
+            value, share = two_outputs("the network", self.network, theta, x_t, t)
+        else:
+            value = checks.answer("the network", self.network, (theta, x_t, t), x_t.shape, t)
         return convert(value, x_t, t, self.schedule, source=self.parametrisation,
                        target="x_0"), share

@@ -127,9 +127,10 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
     way = [gammas[0], gammas[-1]]
     end = solve(augmented, start, way, rtol=rtol, atol=atol, dense=False, **options).zs[-1]
     x_T = end[:, :D].reshape(x.shape) / x.dtype.type(ends[1])
-    log_base = sum_per_example(log_normal(x_T, 0.0, 0.0)) if base is None else base(x_T)
-    log_p = checks.returned("base", log_base, (n,), log=True) + end[:, D]
-    return log_p + D * x.dtype.type(np.log(ends[0] / ends[1]))
+    if base is None:
+        return sum_per_example(log_normal(x_T, 0.0, 0.0)) + end[:, D]
+    log_base = checks.answer("base", base, (x_T,), (n,), log=True)
+    return log_base + end[:, D] + D * x.dtype.type(np.log(ends[0] / ends[1]))
 
 
 def _frozen(who: str, vdm: VDM, theta: Tree) -> tuple[Model, np.ndarray]:
