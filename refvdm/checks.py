@@ -33,7 +33,7 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
-    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.type)
 
 
 def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False) -> Any:
@@ -78,7 +78,7 @@ def levels(name: str, x: Any, K: int) -> np.ndarray:
 
 def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
     """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
-    dtype = np.dtype(dtype).newbyteorder("=")
+    dtype = np.dtype(np.dtype(dtype).type)  # of the machine's byte order
     if eps is not None:
         eps = floats(f"{who}: {name}", eps, tuple(shape))
         return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
@@ -283,12 +283,15 @@ def _is_number(x: Any) -> bool:
 def _fits(got: tuple, shape: Sequence) -> bool:
     if ... in shape:
         at = list(shape).index(...)
-        behind = len(shape) - at - 1
-        if len(got) < at + behind:
-            return False
-        got = got[:at] + got[len(got) - behind:]
-        shape = (*shape[:at], *shape[at + 1:])
-    return len(got) == len(shape) and all(isinstance(n, str) or n == m for n, m in zip(shape, got))
+        behind = len(got) - (len(shape) - at - 1)
+        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
+    return len(got) == len(shape) and all([n == m or isinstance(m, str)
+                                           for n, m in zip(got, shape)])
+
+
+def is_finite(x: np.ndarray) -> bool:
+    """Whether all of it is finite: one pass, and a closer look when a square overflows."""
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
 
 def _all_finite(name: str, x: Any) -> None:
@@ -299,7 +302,7 @@ def _all_finite(name: str, x: Any) -> None:
 def _first_bad(x: Any, log: bool = False) -> list[tuple]:
     """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
     values = x.value if isinstance(x, Tensor) else x
-    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
+    if is_finite(values):
         return []
     bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
     return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]
