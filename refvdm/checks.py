@@ -29,7 +29,7 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
     if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
-    if not _fits(x.shape, shape):
+    if x.shape != shape and not _fits(x.shape, shape):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
@@ -96,9 +96,13 @@ def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = Fal
         y = floats(f"what {by} returns", y, shape, finite=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error}{asked_at(t)}") from None
-    for bad, at in _first_bad(y, log):
-        raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
-                         f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
+    values = y.value if isinstance(y, Tensor) else y
+    if not is_finite(values):
+        good = values < np.inf if log else np.isfinite(values)  # nan is below nothing
+        if not good.all():
+            bad, at = _first(values, ~good)
+            raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
+                             f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
     return y
 
 
@@ -295,14 +299,13 @@ def is_finite(x: np.ndarray) -> bool:
 
 
 def _all_finite(name: str, x: Any) -> None:
-    for bad, at in _first_bad(x):
+    values = x.value if isinstance(x, Tensor) else x
+    if not is_finite(values):
+        bad, at = _first(values, ~np.isfinite(values))
         raise ValueError(f"{name} must be finite, got {bad} at index {at}")
 
 
-def _first_bad(x: Any, log: bool = False) -> list[tuple]:
-    """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
-    values = x.value if isinstance(x, Tensor) else x
-    if is_finite(values):
-        return []
-    bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
-    return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]
+def _first(values: np.ndarray, bad: np.ndarray) -> tuple:
+    """The first of the bad numbers, and its index."""
+    at = tuple(map(int, np.argwhere(bad)[0]))
+    return values[at], at
