@@ -64,6 +64,22 @@ def sum_per_example(terms: Array) -> Array:
     return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
 
 
+def squared_distance(x: Array, y: Array) -> Any:
+    """|x - y|² of each example: (batch, ...) -> (batch,), arrays and Tensors alike."""
+    error = x - y
+    return np.add.reduce(np.square(error), axis=tuple(range(1, error.ndim))), error
+
+
+def _along(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """c (batch,) times x (batch, ...)."""
+    return c.reshape(c.shape + (1,) * (x.ndim - 1)) * x
+
+
+squared_distance = defvjp(squared_distance,
+                          lambda d_bar, d, x, y: _along(2 * d_bar, d[1]),
+                          lambda d_bar, d, x, y: _along(-2 * d_bar, d[1]), saves=True)
+
+
 def elementwise(name: str, x: Any) -> Any:
     """What a formula takes element by element: a real number, an array of floats or a Tensor."""
     if isinstance(x, (int, float, np.number)) and not isinstance(x, (bool, np.complexfloating)):

@@ -56,14 +56,15 @@ class MLP:
 
 
 def float_dtype(who: str, dtype: Any) -> np.dtype:
-    """The dtype of parameters: real floats. TypeError for others, which would round them to 0."""
+    """The dtype of parameters: real floats, in the machine's byte order. TypeError for others,
+    which would round them to 0."""
     try:
         found = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"{who}: dtype must be that of real floats, got {dtype!r}") from None
     if found.kind != "f":
         raise TypeError(f"{who}: parameters must be of a float dtype, got {found}")
-    return found
+    return np.dtype(found.type)
 
 
 def time_features(t: Array, n: int, lowest: float, highest: float,

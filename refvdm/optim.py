@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks
 from .autodiff import ravel, stop_gradient, tree_leaves, tree_map
-from .autodiff.tree import Tree, is_float
+from .autodiff.tree import Tree, is_float, leaves, matched
 
 
 class Adam:
@@ -66,7 +66,7 @@ class Adam:
         """
         flat, unravel = ravel(theta)
         g = _flat_like(theta, grads)
-        if not np.isfinite(g).all():
+        if not checks.is_finite(g):
             raise _not_finite(theta, grads)
         if not isinstance(state, dict) or state.keys() != {"step", "m", "v"}:
             raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and "
@@ -80,14 +80,14 @@ class Adam:
         m = self.beta_1 * state["m"]
         m += (1 - self.beta_1) * g
         v = self.beta_2 * state["v"]
-        np.multiply(g, g, out=g)
+        g *= g
         g *= 1 - self.beta_2
         v += g
-        step = m / (1 - self.beta_1**n)
-        step *= rate
         scale = np.divide(v, 1 - self.beta_2**n, out=g)
         np.sqrt(scale, out=scale)
         scale += self.epsilon
+        step = m / (1 - self.beta_1**n)
+        step *= rate
         step /= scale
         if self.weight_decay:
             flat *= 1 - rate * self.weight_decay
@@ -137,18 +137,16 @@ def _not_finite(theta: Tree, grads: Tree) -> ValueError:
 
 def _flat_like(theta: Tree, grads: Tree) -> np.ndarray:
     """grads as one new vector in theta's leaf order: dicts may list their keys in another."""
-    pieces: list[np.ndarray] = []
-
-    def take(x: Any, g: Any) -> None:
+    pieces = []
+    for x, g in zip(leaves(theta), matched(theta, grads)):
         if not is_float(x):
-            return
+            continue
         if not is_float(g):
             raise TypeError(f"optimiser: a float parameter of shape {np.shape(x)} needs a float "
                             f"gradient, got {type(g).__name__}")
-        if np.shape(x) != np.shape(g):
+        g = np.asarray(g)
+        if g.shape != np.shape(x):
             raise ValueError(f"optimiser: parameter of shape {np.shape(x)} got a gradient of "
-                             f"shape {np.shape(g)}")
-        pieces.append(np.asarray(g).reshape(-1))
-
-    tree_map(take, theta, grads)
+                             f"shape {g.shape}")
+        pieces.append(g.reshape(-1))
     return np.concatenate(pieces)
