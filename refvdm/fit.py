@@ -47,7 +47,7 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         steps: int, optimizer: Adam, ema: EMA | None = None,
         validate: Callable[[Tree], Any] | None = None, validate_every: int = 100,
         checkpoint: str | os.PathLike | None = None, checkpoint_every: int | None = None,
-        settings: dict | None = None, progress: bool = True) -> Fit:
+        settings: dict | None = None, progress: bool = True, unit: str = "") -> Fit:
     """Minimise loss(theta, rng) for a number of steps.
 
     loss(theta, rng) -> scalar, or (scalar, {name: scalar}) to have more in the history, as means
@@ -60,6 +60,7 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         Ctrl-C, whole or not at all.
     settings: JSON-like dict of whatever else defines the run; a checkpoint with other settings,
         steps, optimizer or ema is refused.
+    unit: that of the loss and the validation, "nats" say: what the progress shows behind them.
 
     Raises NonFiniteLoss naming the step, and CheckpointError for a checkpoint that cannot be used;
     in both cases the file stays as it is. ValueError or TypeError for bad arguments. Ctrl-C saves
@@ -77,17 +78,18 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         checks.function("fit: validate", validate, "validate(theta)")
     _check_start(theta)
     progress = checks.flag("fit: progress", progress)
+    checks.instance("fit: unit", unit, str)
     identity = {"steps": steps, "optimizer": vars(optimizer), "ema": ema.decay,
                 "validate_every": validate_every, "settings": _as_json(settings)}
     path = None if checkpoint is None else _as_file(checkpoint)
     with nullcontext() if path is None else exclusive(path.with_name(f".{path.name}.lock"), path):
         return _descend(loss, theta, rng, steps, optimizer, ema, validate, validate_every, path,
-                        checkpoint_every, identity, progress)
+                        checkpoint_every, identity, progress, unit)
 
 
 def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, optimizer: Adam,
              ema: EMA, validate: Callable | None, validate_every: int, path: Path | None,
-             checkpoint_every: int, identity: dict, progress: bool) -> Fit:
+             checkpoint_every: int, identity: dict, progress: bool, unit: str) -> Fit:
     """What is left of `fit` when its arguments are checked and the checkpoint is its own."""
     state = {"identity": identity, "step": 0, "theta": theta, "optimizer": optimizer.init(theta),
              "average": ema.init(theta), "best": ema.init(theta), "best_value": math.inf,
@@ -106,7 +108,7 @@ def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, 
         return value, extras
 
     first, gradient = state["step"] + 1, value_and_grad(traced, has_aux=True)
-    bar = _Progress(steps, state["step"], progress and state["step"] < steps)
+    bar = _Progress(steps, state["step"], progress and state["step"] < steps, unit)
     try:
         for n in range(first, steps + 1):
             (value, extras), grads = gradient(state["theta"])
@@ -230,8 +232,8 @@ def _interrupted(state: dict, path: Path | None, steps: int) -> None:
 class _Progress:
     """A tqdm bar where tqdm is installed, else a line every few seconds; on stderr."""
 
-    def __init__(self, steps: int, start: int, show: bool):
-        self.steps, self.show = steps, show
+    def __init__(self, steps: int, start: int, show: bool, unit: str):
+        self.steps, self.show, self.unit = steps, show, f" {unit}" if unit else ""
         self.bar: Any = None
         self.next_line = time.monotonic() + 5
         if show and importlib.util.find_spec("tqdm"):
@@ -242,9 +244,9 @@ class _Progress:
     def update(self, n: int, loss: float, history: list[dict]) -> None:
         if not self.show:
             return
-        text = f"loss {loss:.4f}"
+        text = f"loss {loss:.4f}{self.unit}"
         if history and "validation" in history[-1]:
-            text += f", validation {history[-1]['validation']:.4f}"
+            text += f", validation {history[-1]['validation']:.4f}{self.unit}"
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(1)
