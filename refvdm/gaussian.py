@@ -3,7 +3,8 @@ covariance, one Gaussian at a time, by Cholesky factors.
 
 The variance comes as its logarithm, so that none is ever rounded to 0. Every argument is a real
 number, an array of floats or a Tensor; TypeError for anything else, arrays of integers too. Inner
-loops come here, so values are not looked at: as in NumPy's own functions nan gives nan.
+loops come to the diagonal ones, so values are not looked at: as in NumPy's own functions nan gives
+nan. Those with full covariance raise ValueError for what is not finite.
 """
 from __future__ import annotations
 
@@ -143,4 +144,4 @@ def _one_gaussian(who: str, **given: Any) -> None:
             expected = "(D, D)" if name.startswith("factor") else "(D,)"
             raise ValueError(f"{who}: {name} must have shape {expected}, got {np.shape(x)}; the "
                              f"first argument has {D}")
-        checks.floats(f"{who}: {name}", x, (...,), finite=False)
+        checks.floats(f"{who}: {name}", x, (...,))
