@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refvdm.datasets import scale_levels
+from refvdm.experiment import Refused
 
 
 class Data(NamedTuple):
@@ -25,19 +26,19 @@ def read(path, levels, seed) -> Data:
 
     levels: K for integers, which are scaled to [-1, 1]; None for floats, which are standardised
         with one mean and one standard deviation for all.
-    Raises ValueError, naming --data or --levels, for what cannot be learned from.
+    Raises Refused, naming --data or --levels, for what cannot be learned from.
     """
     if levels is not None and levels < 2:
-        raise ValueError(f"--levels must be at least 2, got {levels}")
+        raise Refused(f"--levels must be at least 2, got {levels}")
     x = array(path)
     if x.dtype.kind in "iu":
         rows, scale = from_integers(x, levels, path), 1.0
     elif x.dtype.kind == "f":
         if levels is not None:
-            raise ValueError(f"--levels is for integer data, {path} holds {x.dtype}")
+            raise Refused(f"--levels is for integer data, {path} holds {x.dtype}")
         rows, scale = from_floats(x, path)
     else:
-        raise ValueError(f"--data {path} must hold integers or floats, got {x.dtype} "
+        raise Refused(f"--data {path} must hold integers or floats, got {x.dtype} "
                          f"(bool: .astype(int) and --levels 2)")
     rows = rows[np.random.default_rng(seed).permutation(len(rows))].astype(np.float32)
     a, b = int(0.7 * len(rows)), int(0.85 * len(rows))
@@ -52,15 +53,15 @@ def array(path):
     try:
         x = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
-        raise ValueError(f"--data {path} cannot be read: {error.strerror}") from None
+        raise Refused(f"--data {path} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise ValueError(f"--data {path} cannot be read: it is not a .npy file of numbers, "
+        raise Refused(f"--data {path} cannot be read: it is not a .npy file of numbers, "
                          f"as np.save writes it") from None
     if x.ndim < 2 or x[:1].size == 0:
-        raise ValueError(f"--data {path}: expected one array (n, ...), an example per row, "
+        raise Refused(f"--data {path}: expected one array (n, ...), an example per row, "
                          f"got shape {x.shape}")
     if len(x) < 10:
-        raise ValueError(f"--data {path}: expected at least 10 examples, got {len(x)}")
+        raise Refused(f"--data {path}: expected at least 10 examples, got {len(x)}")
     return x
 
 
@@ -70,7 +71,7 @@ def from_integers(x, levels, path):
     if levels is None or low < 0 or high >= levels:
         told = ("say how many levels K they have with --levels" if levels is None
                 else f"--levels {levels} means 0..{levels - 1}")
-        raise ValueError(f"--data {path} holds integers from {low} to {high}: {told}; "
+        raise Refused(f"--data {path} holds integers from {low} to {high}: {told}; "
                          f"values must lie in 0..K-1")
     return scale_levels(x.reshape(len(x), -1), levels)
 
@@ -80,9 +81,9 @@ def from_floats(x, path):
     rows = x.reshape(len(x), -1)
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
-        raise ValueError(f"--data {path} holds nan or infinity, "
+        raise Refused(f"--data {path} holds nan or infinity, "
                          f"first in example {int(np.argmin(finite))}")
     scale = float(rows.std())
     if scale == 0:
-        raise ValueError(f"--data {path}: all values are equal")
+        raise Refused(f"--data {path}: all values are equal")
     return (rows - rows.mean()) / scale, scale

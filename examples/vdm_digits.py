@@ -42,7 +42,7 @@ def load(args) -> own_data.Data:
     if args.data is not None:
         return own_data.read(args.data, args.levels, args.seed)
     if args.levels not in (None, 17):
-        raise ValueError(f"the digits have 17 levels, got --levels {args.levels}")
+        raise experiment.Refused(f"the digits have 17 levels, got --levels {args.levels}")
     parts = [scale_levels(part, 17).astype(np.float32) for part in digits()]
     return own_data.Data(*parts, levels=17, scale=1.0, shape=(8, 8), name="digits")
 
