@@ -28,6 +28,12 @@ class Adam:
     (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every parameter.
     ε stands outside the root. Integer, bool and None leaves are left alone. ValueError for settings
     outside their range.
+
+    >>> from refvdm.optim import Adam
+    >>> adam, theta = Adam(0.1), {"w": np.array([1.0, -1.0])}
+    >>> theta, state = adam.update(theta, {"w": np.array([5.0, -0.01])}, adam.init(theta))
+    >>> theta["w"].round(4).tolist()
+    [0.9, -0.9]
     """
 
     def __init__(self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999,
@@ -95,6 +101,12 @@ class EMA:
 
     No bias correction: it starts at parameters, not at zero. ValueError when decay is not in
     [0, 1).
+
+    >>> from refvdm.optim import EMA
+    >>> ema = EMA(0.75)
+    >>> state = ema.update(ema.init(np.array([0.0])), np.array([4.0]))
+    >>> ema.value(state).tolist()
+    [1.0]
     """
 
     def __init__(self, decay: float):

@@ -71,6 +71,12 @@ class Tensor(refuse.Refusals):
     First derivatives only. Everything that would quietly turn it into an array (`np.asarray`,
     `float`, `if x`, `array += x`, functions without a rule) raises a TypeError that says what to
     write instead.
+
+    >>> from refvdm.autodiff import vjp
+    >>> y, pullback = vjp(lambda x: x * float(x), np.array(2.0))
+    Traceback (most recent call last):
+        ...
+    TypeError: a Tensor cannot become a Python number or truth value ...
     """
 
     __slots__ = ("index", "recording", "value")

@@ -31,7 +31,12 @@ def children(tree: Tree) -> list[tuple[str, Tree]] | None:
 
 
 def tree_leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its path, depth first: ("['encoder'][0]['W1']", array)."""
+    """Every leaf with its path, depth first: ("['encoder'][0]['W1']", array).
+
+    >>> from refvdm.autodiff import tree_leaves
+    >>> [path for path, leaf in tree_leaves({"a": np.ones(2), "b": [np.zeros(1), 2]})]
+    ["['a']", "['b'][0]", "['b'][1]"]
+    """
     below = children(tree)
     if below is None:
         yield path, tree
@@ -93,7 +98,12 @@ def matched(tree: Tree, other: Tree) -> list:
 
 def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
     """The tree with f(leaf, *leaves of the others at the same place) for every leaf. ValueError as
-    `matched`."""
+    `matched`.
+
+    >>> from refvdm.autodiff import tree_map
+    >>> tree_map(lambda x, y: x + y, {"a": 1.0, "b": (2.0,)}, {"a": 10.0, "b": (20.0,)})
+    {'a': 11.0, 'b': (22.0,)}
+    """
     return filled(tree, list(map(f, leaves(tree), *[matched(tree, other) for other in others])))
 
 
@@ -157,6 +167,11 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     gives every leaf its own shape and dtype; its arrays are copies unless `copy=False`. Leaves of
     several dtypes meet in the widest. Works on Tensors too. ValueError when `flat` does not have
     shape (n,); TypeError when there is no float leaf.
+
+    >>> from refvdm.autodiff import ravel
+    >>> flat, unravel = ravel({"w": np.array([[1.0, 2.0]]), "n": 3, "b": np.array([5.0])})
+    >>> flat.tolist(), unravel(2 * flat)["w"].tolist(), unravel(flat)["n"]
+    ([1.0, 2.0, 5.0], [[2.0, 4.0]], 3)
     """
     given = leaves(tree)
     like = filled(tree, given)

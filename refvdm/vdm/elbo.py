@@ -25,7 +25,12 @@ from .model import Model, Prediction
 
 
 class ELBO(NamedTuple):
-    """total = reconstruction - prior_kl - diffusion_kl, each (batch,) in nats."""
+    """total = reconstruction - prior_kl - diffusion_kl, each (batch,) in nats.
+
+    >>> from refvdm.vdm import ELBO
+    >>> ELBO.of(np.array([-1.0]), np.array([0.25]), np.array([2.0])).total.tolist()
+    [-3.25]
+    """
 
     reconstruction: Any
     prior_kl: Any
