@@ -2,13 +2,13 @@
 import json, os, random, re, signal, subprocess, sys, time, shutil, hashlib
 from pathlib import Path
 import numpy as np
-ROOT=Path('/tmp/w/silent'); BASE=Path('/tmp/w/kit/silent/campaign'); shutil.rmtree(BASE,ignore_errors=True); BASE.mkdir(parents=True)
+ROOT=Path('/tmp/w/kit/silent/copy'); BASE=Path('/tmp/w/kit/silent/campaign'); shutil.rmtree(BASE,ignore_errors=True); BASE.mkdir(parents=True)
 no=BASE/'nomp'; no.mkdir(); (no/'matplotlib.py').write_text('raise ImportError("none here")')
 rng=np.random.default_rng(0)
 np.save(BASE/'images.npy',np.broadcast_to(rng.integers(0,4,(30,1,1)),(30,4,4)))
 np.savetxt(BASE/'own.csv',rng.standard_normal((200,2)),delimiter=',')
 env=dict(os.environ,PYTHONPATH=f'{ROOT}:{no}',OPENBLAS_NUM_THREADS='1')
-COMMANDS={'compare_parametrisations':['--steps','60'],'mhvae_2d':['--steps','60'],'plu_flow':['--steps','60'],'own_data':['--steps','60',*os.environ.get('OWN','').split()],'vdm_2d':['--steps','60'],'neural_ode_spiral':['--steps','15'],'elbo_forms':['--steps','40'],'vdm_digits':['--steps','60','--data',str(BASE/'images.npy'),'--levels','4']}
+COMMANDS={'compare_parametrisations':['--steps','60'],'mhvae_2d':['--steps','60'],'plu_flow':['--steps','60'],'vdm_2d':['--steps','60'],'neural_ode_spiral':['--steps','15'],'elbo_forms':['--steps','40'],'vdm_digits':['--steps','60','--data',str(BASE/'images.npy'),'--levels','4']}
 def start(name,out,*more):
     return subprocess.Popen([sys.executable,str(ROOT/'examples'/f'{name}.py'),*COMMANDS[name],'--out',str(out),*more],env=env,stdout=subprocess.PIPE,stderr=subprocess.PIPE,text=True)
 def strip(x):
@@ -48,7 +48,7 @@ for i in range(50):
 print('KILLS',tally)
 both={}
 for i in range(20):
-    name=['compare_parametrisations','vdm_digits','plu_flow','own_data'][i%4]
+    name=['compare_parametrisations','vdm_digits','plu_flow','mhvae_2d'][i%4]
     if name not in refs: continue
     out=BASE/f'two_{i}'; fresh=[] if i%2 else ['--fresh']
     if i%3==0: shutil.copytree(BASE/f'ref_{name}',out); 

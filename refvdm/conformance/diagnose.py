@@ -19,13 +19,13 @@ SAME = 1e-6  # relative: two numbers that tell one story
 def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
             failed: list[int]) -> str:
     """The mistake, or the two, with which the reference gives the same wrong answers."""
+    made = [_Made(operation, case, got) for case, got in zip(truths, answers)]
     passed = [i for i in range(len(truths)) if i not in failed]
     best: tuple[int, str] = (0, "")
-    for mistakes in _suspects(operation, truths[failed[0]], answers[failed[0]]):
-        agree = [i for i in failed if _made(operation, truths[i], answers[i], mistakes)]
+    for mistakes in _suspects(operation, made[failed[0]]):
+        agree = [i for i in failed if made[i].by(mistakes)]
         name = " and ".join(mistake.name for mistake in mistakes)
-        if len(agree) == len(failed) and all(
-                _made(operation, truths[i], answers[i], mistakes) for i in passed):
+        if len(agree) == len(failed) and all(made[i].by(mistakes) for i in passed):
             return f"{_all(failed, len(truths))} the reference if {name}"
         if len(agree) > best[0]:
             best = len(agree), name
@@ -46,31 +46,49 @@ def _all(failed: list[int], cases: int) -> str:
         "es" if len(failed) == 1 else "")
 
 
-def _suspects(operation: Operation, case: Truth, got: Arrays) -> Iterator[tuple[Mistake, ...]]:
-    """Every mistake, then the pairs of them that make this answer."""
+def _suspects(operation: Operation, made: _Made) -> Iterator[tuple[Mistake, ...]]:
+    """Every mistake, then the pairs of them that make the first wrong answer."""
     yield from ((mistake,) for mistake in operation.mistakes)
     for pair in itertools.combinations(operation.mistakes, 2):
-        if _made(operation, case, got, pair):
+        if made.by(pair):
             yield pair
 
 
-def _made(operation: Operation, case: Truth, got: Arrays, mistakes: tuple[Mistake, ...]) -> bool:
-    """Whether these mistakes give what was got."""
-    try:
-        with np.errstate(all="ignore"):
-            wrong = operation.answer(case.inputs, mistakes)
-    except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made here
-        return False
-    if any(np.shape(wrong[name]) != np.shape(y) for name, y in got.items()):
-        return False
-    wrong = {name: np.asarray(y) for name, y in wrong.items()}
-    wider = {}
-    for name, tolerance in case.tolerances.items():  # as wide for what is larger than the truth
-        with np.errstate(all="ignore"):
-            ratio = tolerance / np.abs(case.outputs[name])
-        typical = np.median(ratio[np.isfinite(ratio)]) if np.any(np.isfinite(ratio)) else 0.0
-        wider[name] = np.broadcast_to(tolerance, wrong[name].shape) + typical * np.abs(wrong[name])
-    return worst(error(got, wrong, wider)) <= 1
+class _Made:
+    """Which mistakes make this answer. What they have in common is computed once."""
+
+    def __init__(self, operation: Operation, case: Truth, got: Arrays):
+        self.operation, self.case, self.got = operation, case, got
+        self.begun: dict[tuple, tuple[Arrays, Arrays]] = {}
+
+    def by(self, mistakes: tuple[Mistake, ...]) -> bool:
+        try:
+            with np.errstate(all="ignore"):
+                wrong = self._wrong(mistakes)
+        except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made here
+            return False
+        if any(np.shape(wrong[name]) != np.shape(y) for name, y in self.got.items()):
+            return False
+        return worst(error(self.got, wrong, self._wider(wrong))) <= 1
+
+    def _wrong(self, mistakes: tuple[Mistake, ...]) -> Arrays:
+        early = tuple(mistake for mistake in mistakes if mistake.inputs or mistake.instead)
+        if early not in self.begun:
+            self.begun[early] = self.operation.begin(self.case.inputs, early)
+        outputs = self.operation.finish(*self.begun[early], mistakes)
+        return {name: np.asarray(y) for name, y in outputs.items()}
+
+    def _wider(self, wrong: Arrays) -> Arrays:
+        """The tolerances, as wide for a number that is larger than the truth."""
+        wider = {}
+        for name, tolerance in self.case.tolerances.items():
+            with np.errstate(all="ignore"):
+                ratio = tolerance / np.abs(self.case.outputs[name])
+            finite = ratio[np.isfinite(ratio)]
+            typical = np.median(finite) if finite.size else 0.0
+            wider[name] = (np.broadcast_to(tolerance, wrong[name].shape)
+                           + typical * np.abs(wrong[name]))
+        return wider
 
 
 # ---------------------------------------------------------------- what is seen without a mistake

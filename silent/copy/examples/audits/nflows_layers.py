@@ -1,0 +1,42 @@
+"""nflows: layers of flows, on vectors and on images (batch, channels, h, w)."""
+import numpy as np
+import torch
+from nflows import transforms
+
+LIBRARY, DTYPES = "nflows", ("float64",)
+RNG = np.random.default_rng(0)
+VECTORS, IMAGES = RNG.standard_normal((3, 4)), RNG.standard_normal((2, 4, 2, 4))
+
+
+def as_double(layer, shape):
+    """In float64, with parameters that are nowhere 0, initialised on data if it wants to be."""
+    layer = layer.double()
+    layer.train()
+    layer(torch.tensor(1 + 2 * RNG.standard_normal(shape)))
+    layer.eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return layer
+
+
+def calls(layer):
+    return (lambda x: layer(torch.tensor(x)), lambda y: layer.inverse(torch.tensor(y)))
+
+
+def objects():
+    """(name, forward, inverse, x) for check_flow_layer."""
+    torch.manual_seed(0)
+    for name, layer, x in (
+            ("LULinear", transforms.LULinear(4), VECTORS), ("ActNorm", transforms.ActNorm(4), VECTORS),
+            ("ActNorm on images", transforms.ActNorm(4), IMAGES),
+            ("OneByOneConvolution", transforms.OneByOneConvolution(4), IMAGES),
+            ("SqueezeTransform", transforms.SqueezeTransform(), IMAGES),
+            ("QRLinear", transforms.QRLinear(4, 2), VECTORS),
+            ("SVDLinear", transforms.SVDLinear(4, 2), VECTORS)):
+        yield name, *calls(as_double(layer, (8, *x.shape[1:]))), x
+
+
+def squeeze(x):
+    y, _ = transforms.SqueezeTransform()(torch.tensor(x.transpose(0, 3, 1, 2).copy()))
+    return y.permute(0, 2, 3, 1)

@@ -1,0 +1,56 @@
+"""What only the examples share: one BLAS thread, the ring's exact denoiser, pictures of the plane.
+
+To be imported before NumPy: BLAS gets one thread. The examples' matrices are small; a second
+thread gains little when the machine is idle and loses a lot when it is not. What a run needs (the
+command, the folder, results) is refvdm.experiment.
+"""
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import numpy as np
+
+from refvdm.vdm.denoiser import MixtureDenoiser
+
+# ---------------------------------------------------------------- equal Gaussians
+
+
+def exact_denoiser(ring, schedule):
+    """E[x_0 | x_t] for x_0 from a datasets.Ring: the best denoiser there is."""
+    k, D = ring.means.shape
+    covs = np.tile(ring.variance * np.eye(D), (k, 1, 1))
+    return MixtureDenoiser(np.ones(k), ring.means, covs, schedule)
+
+
+def nearest(x, means):
+    """Which of the means (k, D) is nearest to each x (n, D), as indices (n,): its colour."""
+    return np.argmin(np.linalg.norm(x[:, None] - means, axis=-1), axis=1)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def show_images(axes, images, columns, title, low, high):
+    """Images (n, height, width) side by side with a gap; low is white, high is black."""
+    n, height, width = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
+    for i, image in enumerate(images):
+        r, c = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
+        sheet[r : r + height, c : c + width] = image
+    axes.imshow(sheet, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+    axes.set_title(title, fontsize=11)
+    axes.axis("off")
+
+
+def square(half, n):
+    """(n, n, 2): the points of a grid on [-half, half]²."""
+    axis = np.linspace(-half, half, n)
+    return np.stack(np.meshgrid(axis, axis), axis=-1)
+
+
+def show_density(axes, log_prob, half, n, high):
+    """exp(log_prob(x)), x (n², 2), as an image of [-half, half]²; `high` has the last colour."""
+    p = np.exp(log_prob(square(half, n).reshape(-1, 2))).reshape(n, n)
+    return axes.imshow(p, extent=(-half, half, -half, half), origin="lower", vmin=0, vmax=high)

@@ -1,0 +1,192 @@
+"""Trees: nested dicts, lists and tuples whose leaves are arrays.
+
+Parameters, cotangents and results are trees. A dict keeps its insertion order, so the order of the
+leaves is the order in which a reader sees them written. Float leaves are differentiated; integer,
+bool and None leaves are constants that every function here carries along untouched.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..names import foreign, what
+
+# A leaf, or a dict, list or tuple of trees. What a function returns has the structure of what it
+# was given, and no type can say so: Any, so that `grads["W1"]` needs no cast.
+Tree = Any
+
+# Arrays whose meaning a plain array would lose: the mask, and what * does.
+EXTRAORDINARY = (np.ma.MaskedArray, np.matrix)
+
+
+def children(tree: Tree) -> list[tuple[str, Tree]] | None:
+    """The named children of a dict, list or tuple, ("['W1']", child) in order; None for a leaf."""
+    if isinstance(tree, dict):
+        return [(f"[{key!r}]", child) for key, child in tree.items()]
+    if isinstance(tree, (list, tuple)):
+        return [(f"[{i}]", child) for i, child in enumerate(tree)]
+    return None
+
+
+def tree_leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf with its path, depth first: ("['encoder'][0]['W1']", array)."""
+    below = children(tree)
+    if below is None:
+        yield path, tree
+    else:
+        for step, child in below:
+            yield from tree_leaves(child, path + step)
+
+
+def leaves(tree: Tree) -> list:
+    """Every leaf, depth first."""
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return [tree]
+    return [leaf for child in tree for leaf in leaves(child)]
+
+
+def filled(tree: Tree, flat: Iterable) -> Tree:
+    """The tree with the leaves of `flat` in the place of its own, in new containers."""
+    return _filled(tree, iter(flat))
+
+
+def _filled(tree: Tree, flat: Iterator) -> Tree:
+    nested = (dict, list, tuple)
+    if isinstance(tree, dict):
+        return {key: _filled(child, flat) if isinstance(child, nested) else next(flat)
+                for key, child in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        children = [_filled(child, flat) if isinstance(child, nested) else next(flat)
+                    for child in tree]
+        # a NamedTuple takes its fields one by one
+        return type(tree)(*children) if hasattr(tree, "_fields") else type(tree)(children)
+    return next(flat)
+
+
+def matched(tree: Tree, other: Tree) -> list:
+    """What stands in `other` in the places of the leaves of `tree`. ValueError as tree_map."""
+    if not isinstance(tree, (dict, list, tuple)):
+        return [other]
+    found: list = []
+    tree_map(lambda _, there: found.append(there), tree, other)
+    return found
+
+
+def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
+    """The tree with f(leaf, *leaves of the others at the same place) for every leaf.
+
+    `others` need the same structure (dicts the same keys, in any order) down to the leaves of
+    `tree`. ValueError naming the place where they differ.
+    """
+    if not isinstance(tree, (dict, list, tuple)):
+        return f(tree, *others)
+    for other in others:
+        if not _same_node(tree, other):
+            raise TreesDiffer(tree, other)
+    mapped = []
+    for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        beside = [other[key] for other in others]
+        if not isinstance(child, (dict, list, tuple)):  # most children are leaves
+            mapped.append(f(child, *beside))
+            continue
+        try:
+            mapped.append(tree_map(f, child, *beside))
+        except TreesDiffer as error:
+            error.path.append(key)
+            raise
+    if isinstance(tree, dict):
+        return dict(zip(tree, mapped))
+    if hasattr(tree, "_fields"):  # a NamedTuple takes its fields one by one
+        return type(tree)(*mapped)
+    return type(tree)(mapped)
+
+
+class TreesDiffer(ValueError):
+    """Two trees of different structure; the place is known once the error has come all the way."""
+
+    def __init__(self, expected: Tree, got: Tree):
+        super().__init__()
+        self.path: list[Any] = []
+        self.expected, self.got = _describe(expected), _describe(got)
+
+    def __str__(self) -> str:
+        place = "".join(f"[{key!r}]" for key in reversed(self.path)) or "the root"
+        return f"trees differ at {place}: expected {self.expected}, got {self.got}"
+
+
+def _same_node(a: Tree, b: Tree) -> bool:
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys()
+    return isinstance(b, (list, tuple)) and len(a) == len(b)
+
+
+def _describe(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return f"a dict with keys {list(tree)}"
+    if isinstance(tree, (list, tuple)):
+        return f"a {type(tree).__name__} of length {len(tree)}"
+    return f"a leaf of type {type(tree).__name__}"
+
+
+def is_float(leaf: Any) -> bool:
+    """True for what is differentiated: arrays, NumPy scalars, Python floats and Tensors of a real
+    floating dtype.
+
+    TypeError for what is neither that nor a constant (integer, bool, None): complex numbers,
+    strings, masked arrays, np.matrix.
+    """
+    if type(leaf) is np.ndarray and leaf.dtype.kind == "f" or isinstance(leaf, float):
+        return True
+    if leaf is None or isinstance(leaf, (bool, int)):
+        return False
+    dtype = getattr(leaf, "dtype", None)
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or foreign(leaf) or (
+            isinstance(leaf, EXTRAORDINARY)):
+        raise TypeError(f"expected an array of real floats (or an integer, bool or None "
+                        f"constant), got {what(leaf)}")
+    return dtype.kind == "f"
+
+
+def float_dtype(tree: Tree) -> np.dtype:
+    """The widest dtype of the tree's float arrays; float64 when there are none."""
+    dtypes = [leaf.dtype for leaf in leaves(tree)
+              if getattr(getattr(leaf, "dtype", None), "kind", "") == "f"]
+    return np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+
+
+def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
+    """flat, unravel: all float leaves as one vector (n,) in leaf order, and the way back.
+
+    `unravel(flat)` puts the constants (integer, bool and None leaves) back where they were and
+    gives every leaf its own shape and dtype; its arrays are copies unless `copy=False`. Leaves of
+    several dtypes meet in the widest. Works on Tensors too. ValueError when `flat` does not have
+    shape (n,); TypeError when there is no float leaf.
+    """
+    given = leaves(tree)
+    varies, like = [is_float(leaf) for leaf in given], filled(tree, given)
+    floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf)
+              for leaf, varying in zip(given, varies) if varying]
+    if not floats:
+        raise TypeError("ravel: expected a tree with at least one float leaf, got none")
+    n = sum(leaf.size for leaf in floats)
+    flat = np.concatenate([leaf.reshape(-1) for leaf in floats])
+
+    def unravel(flat: Any, copy: bool = True) -> Tree:
+        if np.shape(flat) != (n,):
+            raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
+        pieces, start = list(given), 0
+        for i, leaf in enumerate(given):
+            if not varies[i]:
+                continue
+            piece = flat[start : start + np.size(leaf)].reshape(np.shape(leaf))
+            start += piece.size
+            if isinstance(piece, np.ndarray):
+                piece = piece.astype(getattr(leaf, "dtype", piece.dtype), copy=copy)
+            pieces[i] = piece
+        return filled(like, pieces)
+
+    return flat, unravel

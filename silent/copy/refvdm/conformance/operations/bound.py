@@ -1,0 +1,254 @@
+"""The terms of the bound 13.24, in nats per example, and what is trained, 13.29.
+
+The denoiser that both sides can build is linear: x̂_0 = A[t-1] x_t + b[t-1], theta = (A, b). The
+decoder is p(x_0 | x_1) = N(x̂_0(x_1, 1), variance I).
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ...lecture import loss as spec
+from ...lecture import vdm
+from ...lecture.hvae import N
+from ..operation import Arrays, Mistake, operation
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .diffusion import EARLY, LATE
+
+NATS = "(batch,) in nats"
+BITS = Mistake("it is in bits, not nats", outputs=lambda inputs, outputs: {
+    name: y / np.log(np.longdouble(2)) for name, y in outputs.items()})
+MEAN_OVER_D = Mistake("it is the mean over the elements, not their sum",
+                      outputs=lambda inputs, outputs: {
+                          name: y / inputs["x_0"].shape[-1] for name, y in outputs.items()})
+MEAN_OVER_BATCH = Mistake("it is the mean over the batch, not one number per example",
+                          outputs=lambda inputs, outputs: {
+                              name: np.mean(y) + 0 * y for name, y in outputs.items()})
+HALF = Mistake("the factor 1/2 is forgotten", outputs=lambda inputs, outputs: {
+    name: 2 * y for name, y in outputs.items()})
+SIGN = Mistake("its sign is the other one", outputs=lambda inputs, outputs: {
+    name: -y for name, y in outputs.items()})
+LINEAR = {"A": "(T, D, D)", "b": "(T, D): x̂_0(x_t, t) = A[t-1] x_t + b[t-1]"}
+
+
+# ---------------------------------------------------------------- single terms
+
+
+def _kl_cases(rng: np.random.Generator) -> Iterator[Arrays]:
+    for T, batch, D in ((5, 4, 3), (12, 6, 2), (40, 5, 7)):
+        x_0 = 0.7 + 1.5 * rng.standard_normal((batch, D))
+        t = np.concatenate([[1, 2, T], rng.integers(2, T, batch)])[:batch]
+        yield {"x_0": x_0, "x_0_hat": x_0 + 0.4 * rng.standard_normal((batch, D)) - 0.1,
+               "betas": levels(rng, T), "t": t, "variance": np.array(0.03 * D)}
+
+
+def _gaussian(x_0: Any, x_0_hat: Any, variance: Any) -> Any:
+    return -N(x_0_hat, variance).log_prob(x_0)
+
+
+def _kl_t(weight: Callable, decoder: Callable = _gaussian) -> Callable:
+    """A KL_t that weighs |x_0 - x̂_0|² in another way, and has another term at t = 1."""
+    def kl_t(x_0: Any, x_0_hat: Any, betas: Any, t: Any, variance: Any) -> Any:
+        a = alphas(betas)
+
+        def one(x: Any, hat: Any, t: int) -> tuple:
+            if t == 1:
+                return (decoder(x, hat, variance),)
+            return (weight(a, t) * np.sum((x - hat) ** 2),)
+        return each(one, x_0, x_0_hat, t)
+    return kl_t
+
+
+def _snr(a: Any, t: int) -> Any:
+    return spec.alpha_bar(a, t) / (1 - spec.alpha_bar(a, t))
+
+
+def _weight(a: Any, t: int) -> Any:
+    return (_snr(a, t - 1) - _snr(a, t)) / 2
+
+
+@operation("13.24, 13.28 KL_t", cases=_kl_cases, notes=INDEX,
+           inputs={"x_0": "(batch, D)", "x_0_hat": "(batch, D)", "betas": BETAS,
+                   "t": T_EACH.format(1), "variance": "(): of the decoder, for t = 1"},
+           outputs={"kl": NATS}, mistakes=(
+               BITS, MEAN_OVER_D, MEAN_OVER_BATCH, LATE, EARLY, SIGN,
+               Mistake("the factor 1/2 of KL_t is forgotten",
+                       instead=_kl_t(lambda a, t: 2 * _weight(a, t))),
+               Mistake("it is the error |x_0 - x̂_0|² without its weight",
+                       instead=_kl_t(lambda a, t: 1.0)),
+               Mistake("the weight is SNR_t, not SNR_{t-1} - SNR_t",
+                       instead=_kl_t(lambda a, t: _snr(a, t) / 2)),
+               Mistake("the weight is SNR_t - SNR_{t+1}, of the next step", instead=_kl_t(
+                   lambda a, t: _weight(a, min(t + 1, len(a) - 1)))),
+               Mistake("p has the variance β_t of DDPM's larger choice, and q its own",
+                       instead=lambda x_0, x_0_hat, betas, t, variance: _larger(
+                           x_0, x_0_hat, betas, t, variance)),
+               Mistake("the term at t = 1 is |x_0 - x̂_0|²/2, without the decoder's variance",
+                       instead=_kl_t(_weight, lambda x, hat, v: np.sum((x - hat) ** 2) / 2)),
+               Mistake("the term at t = 1 has the variance of t = 2 (clipped, as in DDPM's code)",
+                       instead=lambda x_0, x_0_hat, betas, t, variance: _kl_t(
+                           _weight, lambda x, hat, v: -N(hat, spec.q_posterior(
+                               x, x, alphas(betas), 2).var).log_prob(x))(
+                           x_0, x_0_hat, betas, t, variance)),
+               Mistake("the term at t = 1 lacks the Gaussian's constants log √(2πσ²)",
+                       instead=_kl_t(_weight, lambda x, hat, v: np.sum((x - hat) ** 2) / (2 * v))),
+               Mistake("the decoder's variance is read as a standard deviation",
+                       inputs=lambda variance, **_: {"variance": variance**2})))
+def kl_t(x_0: Any, x_0_hat: Any, betas: Any, t: Any, variance: Any) -> Any:
+    """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)), p with q's variance; -log p(x_0 | x_1) at 1"""
+    return _kl_t(_weight)(x_0, x_0_hat, betas, t, variance)
+
+
+def _larger(x_0: Any, x_0_hat: Any, betas: Any, t: Any, variance: Any) -> Any:
+    a = alphas(betas)
+
+    def one(x: Any, hat: Any, t: int) -> tuple:
+        if t == 1:
+            return (-N(hat, variance).log_prob(x),)
+        q, p = (spec.q_posterior(0 * x, y, a, t) for y in (x, hat))
+        return (spec.KL(N(q.mean, q.var + 0 * x), N(p.mean, 1 - a[t])),)
+    return each(one, x_0, x_0_hat, t)
+
+
+def _prior_cases(rng: np.random.Generator) -> Iterator[Arrays]:
+    for T, batch, D in ((5, 4, 3), (12, 6, 2), (20, 5, 7)):
+        yield {"x_0": 0.7 + 1.5 * rng.standard_normal((batch, D)), "betas": levels(rng, T)}
+
+
+def _prior_of(kl: Callable) -> Callable:
+    def prior_kl(x_0: Any, betas: Any) -> Any:
+        a = alphas(betas)
+        return each(lambda x: (kl(spec.q_marginal(x, a, len(a) - 1), x),), x_0)
+    return prior_kl
+
+
+def _both(q: N, x: Any) -> tuple[N, N]:
+    return N(q.mean, q.var + 0 * x), N(0 * x, 1 + 0 * x)
+
+
+@operation("13.24", cases=_prior_cases, inputs={"x_0": "(batch, D)", "betas": BETAS},
+           outputs={"kl": NATS}, mistakes=(
+               BITS, MEAN_OVER_D, MEAN_OVER_BATCH, SIGN, HALF,
+               Mistake("its direction is KL(p ‖ q)", instead=_prior_of(
+                   lambda q, x: spec.KL(*reversed(_both(q, x))))),
+               Mistake("the variance of q(x_T | x_0) is taken for 1", instead=_prior_of(
+                   lambda q, x: np.sum(q.mean**2) / 2)),
+               Mistake("one step's levels α_T stand for ᾱ_T",
+                       inputs=lambda betas, **_: {"betas": betas[-1:]}),
+               Mistake("it is taken at T - 1", inputs=lambda betas, **_: {"betas": betas[:-1]}),
+               Mistake("it is missing (0)", outputs=lambda inputs, outputs: {
+                   "kl": 0 * outputs["kl"]})))
+def prior_kl(x_0: Any, betas: Any) -> Any:
+    """KL(q(x_T | x_0) ‖ N(0, I))"""
+    return _prior_of(lambda q, x: spec.KL(*_both(q, x)))(x_0, betas)
+
+
+def _any_cases(rng: np.random.Generator) -> Iterator[Arrays]:
+    for case in _kl_cases(rng):
+        batch, D = case["x_0"].shape
+        t = np.maximum(case["t"], 2)
+        yield {key: case[key] for key in ("x_0", "x_0_hat", "betas")} | {
+            "x_t": 0.5 + rng.standard_normal((batch, D)), "t": t,
+            "p_var": case["betas"][t - 1] * rng.uniform(0.3, 1.7, batch)}
+
+
+def _any_of(kl: Callable) -> Callable:
+    def kl_t_any_variance(x_t: Any, x_0: Any, x_0_hat: Any, betas: Any, t: Any, p_var: Any) -> Any:
+        a = alphas(betas)
+
+        def one(x_t: Any, x: Any, hat: Any, t: int, var: Any) -> tuple:
+            q, p = spec.q_posterior(x_t, x, a, t), spec.q_posterior(x_t, hat, a, t)
+            return (kl(N(q.mean, q.var + 0 * x), N(p.mean, var + 0 * x)),)
+        return each(one, x_t, x_0, x_0_hat, t, p_var)
+    return kl_t_any_variance
+
+
+@operation("13.24", cases=_any_cases, notes=INDEX, inputs={
+               "x_t": "(batch, D)", "x_0": "(batch, D)", "x_0_hat": "(batch, D)", "betas": BETAS,
+               "t": T_EACH.format(2), "p_var": "(batch,): the variance of p(x_{t-1} | x_t)"},
+           outputs={"kl": NATS}, mistakes=(
+               BITS, MEAN_OVER_D, MEAN_OVER_BATCH, HALF, LATE, EARLY, SIGN,
+               Mistake("it runs from p to q (13.24 as printed)",
+                       instead=_any_of(lambda q, p: spec.KL(p, q))),
+               Mistake("p's variance is read as a standard deviation",
+                       inputs=lambda p_var, **_: {"p_var": p_var**2}),
+               Mistake("p is given q's variance", instead=_any_of(
+                   lambda q, p: spec.KL(q, N(p.mean, q.var)))),
+               Mistake("only the means are compared, the variances are not", instead=_any_of(
+                   lambda q, p: np.sum((q.mean - p.mean) ** 2 / (2 * p.var))))))
+def kl_t_any_variance(x_t: Any, x_0: Any, x_0_hat: Any, betas: Any, t: Any, p_var: Any) -> Any:
+    """KL(q(x_{t-1} | x_t, x_0) ‖ N(mean of q(x_{t-1} | x_t, x_0 = x̂_0), p_var))"""
+    return _any_of(spec.KL)(x_t, x_0, x_0_hat, betas, t, p_var)
+
+
+# ---------------------------------------------------------------- the whole bound
+
+
+def _bound_cases(rng: np.random.Generator) -> Iterator[Arrays]:
+    for T, batch, D in ((4, 3, 2), (7, 2, 3)):
+        A = 0.5 * np.eye(D) + 0.2 * rng.standard_normal((T, D, D))
+        yield {"x_0": 0.7 + 1.2 * rng.standard_normal((batch, D)), "betas": levels(rng, T),
+               "A": A, "b": 0.3 * rng.standard_normal((T, D)), "variance": np.array(0.2),
+               "eps": rng.standard_normal((T, batch, D))}
+
+
+def _elbo_terms(x: Any, a: Any, A: Any, b: Any, variance: Any, eps: Any) -> tuple:
+    """(reconstruction, prior_kl, diffusion_kl) of one example, as in lecture.vdm.elbo."""
+    p = spec.p_theta(a, lambda x_t, t: A[t - 1] @ x_t + b[t - 1],
+                     lambda x_1: N(A[0] @ x_1 + b[0], variance))
+    total, prior = vdm.elbo(x, a, p, eps), vdm.prior_kl(x, a)
+    x_1 = spec.q_marginal(x, a, 1).draw(eps[0])
+    reconstruction = p[1](x_1).log_prob(x)
+    return reconstruction, prior, reconstruction - prior - total
+
+
+def _term(name: str, change: Callable) -> Mistake:
+    """Of the three terms, others."""
+    return Mistake(name, outputs=lambda inputs, outputs: _summed(change(inputs, **{
+        key: y for key, y in outputs.items() if key != "total"})))
+
+
+def _summed(terms: Arrays) -> Arrays:
+    total = terms["reconstruction"] - terms["prior_kl"] - terms["diffusion_kl"]
+    return {**terms, "total": total}
+
+
+def _terms(**change: Callable) -> Callable:
+    def changed(inputs: Arrays, **terms: Any) -> Arrays:
+        return {**terms, **{key: f(inputs, terms[key]) for key, f in change.items()}}
+    return changed
+
+
+@operation("13.24", cases=_bound_cases, notes=INDEX, inputs={
+               "x_0": "(batch, D)", "betas": BETAS, **LINEAR, "variance": "(): of the decoder",
+               "eps": "(T, batch, D): eps[t-1] makes x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) eps[t-1]"},
+           outputs={"reconstruction": NATS, "prior_kl": NATS, "diffusion_kl": NATS, "total": NATS},
+           mistakes=(
+               BITS, MEAN_OVER_D, MEAN_OVER_BATCH,
+               _term("the prior's KL is missing", _terms(prior_kl=lambda i, y: 0 * y)),
+               _term("the reconstruction is missing", _terms(reconstruction=lambda i, y: 0 * y)),
+               _term("the KLs' sum is a mean over t", _terms(
+                   diffusion_kl=lambda i, y: y / (len(i["betas"]) - 1))),
+               _term("the KLs' sum counts T terms for T - 1", _terms(
+                   diffusion_kl=lambda i, y: y * len(i["betas"]) / (len(i["betas"]) - 1))),
+               _term("the reconstruction lacks the Gaussian's constants", _terms(
+                   reconstruction=lambda i, y: y + i["x_0"].shape[-1] / 2 * np.log(
+                       2 * np.pi * i["variance"]))),
+               Mistake("the table of the network is read at t, not t - 1",
+                       inputs=lambda A, b, **_: {"A": np.roll(A, -1, 0), "b": np.roll(b, -1, 0)}),
+               Mistake("A is applied transposed",
+                       inputs=lambda A, **_: {"A": np.swapaxes(A, 1, 2)}),
+               Mistake("the noise is read in the other order (eps[T-t] makes x_t)",
+                       inputs=lambda eps, **_: {"eps": eps[::-1]}),
+               Mistake("the decoder's variance is read as a standard deviation",
+                       inputs=lambda variance, **_: {"variance": variance**2}),
+               Mistake("the total is minus the bound, the loss", outputs=lambda i, outputs: {
+                   "total": -outputs["total"]})))
+def elbo(x_0: Any, betas: Any, A: Any, b: Any, variance: Any, eps: Any) -> Any:
+    """total = reconstruction - prior_kl - diffusion_kl, the sum over t = 2..T on given noise"""
+    a = alphas(betas)
+    reconstruction, prior, diffusion = each(
+        lambda x, noise: _elbo_terms(x, a, A, b, variance, noise), x_0, np.swapaxes(eps, 0, 1))
+    return reconstruction, prior, diffusion, reconstruction - prior - diffusion

@@ -1,0 +1,120 @@
+"""q and its KLs, 13.25-13.29: what every diffusion model has.
+
+The noise levels come as betas (T,), betas[t-1] = 1 - α_t for t = 1..T: DDPM's betas[i], i = t - 1.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ...lecture import loss as spec
+from ...lecture.hvae import N
+from ..operation import Arrays, Mistake, operation
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+
+# ---------------------------------------------------------------- the usual mistakes
+
+
+def other_levels(name: str, change: Callable) -> Mistake:
+    return Mistake(name, inputs=lambda betas, **_: {"betas": change(betas)})
+
+
+def _off_by(many: int) -> Callable:
+    def shift(t: Any, betas: Any, **_: Any) -> Arrays:
+        return {"t": np.clip(t + many, 1, len(betas))}
+    return shift
+
+
+LATE = Mistake("t is one too large (a 0-based table read at t)", inputs=_off_by(1))
+EARLY = Mistake("t is one too small", inputs=_off_by(-1))
+ALPHA_BAR_IS_ALPHA = "α_t stands in the place of ᾱ_t"
+DEVIATION = Mistake("the second output is a standard deviation",
+                    outputs=lambda inputs, outputs: {"var": np.sqrt(outputs["var"])})
+LOG_VARIANCE = Mistake("the second output is the logarithm of the variance",
+                       outputs=lambda inputs, outputs: {"var": np.log(outputs["var"])})
+
+
+def _cases(names: tuple[str, ...], first: int = 1) -> Callable:
+    def cases(rng: np.random.Generator) -> Iterator[Arrays]:
+        for T, batch, D in ((5, 4, 3), (12, 6, 2), (40, 5, 7)):
+            case = {name: 0.7 + 1.5 * rng.standard_normal((batch, D)) for name in names}
+            t = rng.permutation(np.arange(first, T + 1))[:batch]
+            t = np.concatenate([[first, T], t])[:batch]
+            yield case | {"betas": levels(rng, T), "t": t}
+    return cases
+
+
+# ---------------------------------------------------------------- q
+
+
+def _q_step_with(mean: Callable, var: Callable) -> Callable:
+    def q_step(x_prev: Any, betas: Any, t: Any) -> Any:
+        return each(lambda x, t: (mean(x, alphas(betas), t), var(alphas(betas), t)), x_prev, t)
+    return q_step
+
+
+@operation("13.26", inputs={"x_prev": "(batch, D)", "betas": BETAS, "t": T_EACH.format(1)},
+           outputs={"mean": "(batch, D)", "var": "(batch,)"}, cases=_cases(("x_prev",)),
+           notes=INDEX, mistakes=(
+               DEVIATION, LOG_VARIANCE, LATE, EARLY,
+               Mistake("ᾱ_t stands in the place of α_t", instead=_q_step_with(
+                   lambda x, a, t: np.sqrt(spec.alpha_bar(a, t)) * x,
+                   lambda a, t: 1 - spec.alpha_bar(a, t))),
+               Mistake("the mean has α_t for √α_t", instead=_q_step_with(
+                   lambda x, a, t: a[t] * x, lambda a, t: 1 - a[t])),
+               Mistake("the mean is x_{t-1} itself (variance exploding)", instead=_q_step_with(
+                   lambda x, a, t: x, lambda a, t: 1 - a[t]))))
+def q_step(x_prev: Any, betas: Any, t: Any) -> Any:
+    """q(x_t | x_{t-1}) = N(√α_t x_{t-1}, (1 - α_t) I)"""
+    return each(lambda x, t: spec.q_step(x, alphas(betas), t), x_prev, t)
+
+
+def _q_marginal_with(mean: Callable, var: Callable) -> Callable:
+    def q_marginal(x_0: Any, betas: Any, t: Any) -> Any:
+        return each(lambda x, t: (mean(x, alphas(betas), t), var(alphas(betas), t)), x_0, t)
+    return q_marginal
+
+
+@operation("13.28", inputs={"x_0": "(batch, D)", "betas": BETAS, "t": T_EACH.format(1)},
+           outputs={"mean": "(batch, D)", "var": "(batch,)"}, cases=_cases(("x_0",)),
+           notes=INDEX, mistakes=(
+               DEVIATION._replace(name=DEVIATION.name + " (13.28 as printed)"),
+               LOG_VARIANCE, LATE, EARLY,
+               Mistake(ALPHA_BAR_IS_ALPHA, instead=_q_marginal_with(
+                   lambda x, a, t: np.sqrt(a[t]) * x, lambda a, t: 1 - a[t])),
+               Mistake("the mean has ᾱ_t for √ᾱ_t", instead=_q_marginal_with(
+                   lambda x, a, t: spec.alpha_bar(a, t) * x,
+                   lambda a, t: 1 - spec.alpha_bar(a, t))),
+               Mistake("ᾱ is read as √ᾱ: the variance is 1 - ᾱ²", instead=_q_marginal_with(
+                   lambda x, a, t: spec.alpha_bar(a, t) * x,
+                   lambda a, t: 1 - spec.alpha_bar(a, t) ** 2)),
+               Mistake("the mean is x_0 itself (variance exploding)", instead=_q_marginal_with(
+                   lambda x, a, t: x,
+                   lambda a, t: (1 - spec.alpha_bar(a, t)) / spec.alpha_bar(a, t)))))
+def q_marginal(x_0: Any, betas: Any, t: Any) -> Any:
+    """q(x_t | x_0) = N(√ᾱ_t x_0, (1 - ᾱ_t) I)"""
+    return each(lambda x, t: spec.q_marginal(x, alphas(betas), t), x_0, t)
+
+
+def _posterior_with(change: Callable) -> Callable:
+    def q_posterior(x_t: Any, x_0: Any, betas: Any, t: Any) -> Any:
+        a = alphas(betas)
+        return each(lambda x_t, x_0, t: change(spec.q_posterior(x_t, x_0, a, t), x_t, x_0, a, t),
+                    x_t, x_0, t)
+    return q_posterior
+
+
+@operation("13.25", inputs={"x_t": "(batch, D)", "x_0": "(batch, D)", "betas": BETAS,
+                            "t": T_EACH.format(2)},
+           outputs={"mean": "(batch, D)", "var": "(batch,)"},
+           cases=_cases(("x_t", "x_0"), first=2), notes=INDEX, mistakes=(
+               DEVIATION, LOG_VARIANCE, LATE, EARLY,
+               Mistake("the variance is β_t, DDPM's larger choice", instead=_posterior_with(
+                   lambda q, x_t, x_0, a, t: N(q.mean, 1 - a[t]))),
+               Mistake("x_t and x_0 are exchanged",
+                       inputs=lambda x_t, x_0, **_: {"x_t": x_0, "x_0": x_t})))
+def q_posterior(x_t: Any, x_0: Any, betas: Any, t: Any) -> Any:
+    """q(x_{t-1} | x_t, x_0), normal"""
+    return each(lambda x_t, x_0, t: spec.q_posterior(x_t, x_0, alphas(betas), t), x_t, x_0, t)

@@ -1,0 +1,103 @@
+"""Running an adapter over the operations, and what is shown of it."""
+from __future__ import annotations
+
+import fnmatch
+import json
+import textwrap
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .adapter import Module, WrongAnswer, of_shape
+from .judge import ERROR, FAIL, MISSING, PASS, Truth, Verdict, judge, truth
+from .operation import REGISTER, Operation
+
+
+class Report(NamedTuple):
+    """The verdicts in the operations' order."""
+
+    verdicts: list[Verdict]
+    expected_to_fail: frozenset[str] = frozenset()
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 when all that is implemented passes, 1 when something fails, 2 when
+        nothing could be compared."""
+        bad = {v.name for v in self.verdicts if v.status in (FAIL, ERROR)}
+        passed = {v.name for v in self.verdicts if v.status == PASS}
+        if not bad and not passed:
+            return 2
+        return 1 if bad - self.expected_to_fail or passed & self.expected_to_fail else 0
+
+    def table(self) -> str:
+        """For a terminal, 100 columns."""
+        lines = [f"{'operation':28s} {'':16s} {'cases':>7s} {'worst error, in tolerances':>28s}"]
+        for v in self.verdicts:
+            if v.status == MISSING:
+                lines.append(f"{v.name:28s} {v.status:16s}")
+                continue
+            cases = f"{v.cases - v.failed}/{v.cases}" if v.cases else ""
+            note = " (expected)" if v.name in self.expected_to_fail else ""
+            size = "" if v.status == ERROR else f"{v.worst:28.3g}"
+            lines.append(f"{v.name:28s} {v.status + note:16s} {cases:>7s} {size}".rstrip())
+            if v.why:
+                lines += textwrap.wrap(v.why, 96, initial_indent="    ", subsequent_indent="    ")
+        return "\n".join([*lines, "", self.summary()])
+
+    def summary(self) -> str:
+        counts = {kind: sum(v.status == kind for v in self.verdicts)
+                  for kind in (PASS, FAIL, ERROR, MISSING)}
+        return ", ".join(f"{n} {kind}" for kind, n in counts.items())
+
+    def json(self, **header: Any) -> str:
+        rows = [{**v._asdict(), "worst": v.worst if np.isfinite(v.worst) else str(v.worst)}
+                for v in self.verdicts]
+        return json.dumps({**header, "verdicts": rows, "status": self.status}, indent=1)
+
+
+def check(adapter: Any, *, only: Iterable[str] = ("*",), skip: Iterable[str] = (),
+          expect_fail: Iterable[str] = (), truths: dict[str, list[Truth]] | None = None) -> Report:
+    """The report on an adapter: a module, a class or any object that has functions of some of the
+    operations' names. only, skip, expect_fail: patterns of names, as the shell's (`ddim_*`).
+    truths: cases by operation (vectors.read); made anew unless given.
+    """
+    adapter = adapter if hasattr(adapter, "answer") else Module(adapter)
+    chosen = [operation for name, operation in REGISTER.items()
+              if _matches(name, only) and not _matches(name, skip)]
+    for pattern in {*only, *skip, *expect_fail} - {"*"}:
+        if not fnmatch.filter(REGISTER, pattern):
+            warnings.warn(f"no operation matches {pattern!r}", stacklevel=2)
+    failing = frozenset(name for name in REGISTER if _matches(name, expect_fail))
+    known = truths or {}
+    return Report([run(adapter, operation, known.get(operation.name)) for operation in chosen],
+                  failing)
+
+
+def run(adapter: Any, operation: Operation, truths: list[Truth] | None = None) -> Verdict:
+    """The verdict on one operation. Nothing that an adapter does gets past it."""
+    if not adapter.has(operation):
+        return Verdict(operation.name, MISSING, 0, 0, np.nan, "")
+    if truths is None:
+        truths = [truth(operation, case, adapter.dtype)
+                  for case in operation.fixed_cases(adapter.dtype)]
+    answers = []
+    for i, case in enumerate(truths):
+        try:
+            got = adapter.answer(operation, case.inputs)
+            answers.append({name: of_shape(f"{operation.name}: {name}", y, case.outputs[name])
+                            for name, y in got.items()})
+        except NotImplementedError:
+            return Verdict(operation.name, MISSING, 0, 0, np.nan, "")
+        except WrongAnswer as error:
+            return Verdict(operation.name, ERROR, len(truths), len(truths), np.inf,
+                           f"case {i}: {error}")
+        except Exception as error:  # noqa: BLE001  whatever somebody's code raises is a line of the report
+            return Verdict(operation.name, ERROR, len(truths), len(truths), np.inf,
+                           f"case {i}: {type(error).__name__}: {error}")
+    return judge(operation, truths, answers)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,197 @@
+"""The gradient of a loss that sees the solution of an ODE, in four modes.
+
+    backsolve      adjoint.py: the augmented state, z among it, integrated backward
+    interpolated   adjoint.py: the same with z from the interpolant of the forward solution
+    discrete       discrete.py: the exact gradient of what the solver computed
+    forward        variational.py: d z(t)/d[z0, theta] integrated forward, the oracle; its cost
+                   grows with the size of the state and the number of parameters
+
+torchdiffeq's odeint_adjoint and jax's odeint are backsolve with restart=True. diffrax has backsolve
+(BacksolveAdjoint) and backpropagation through its steps, which is discrete.
+"""
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import checks
+from ..autodiff import Tensor
+from ..autodiff.tree import Tree
+from .adjoint import Gradient, Trajectory, backsolve, interpolated
+from .controller import rms
+from .discrete import discrete
+from .field import Field
+from .linearise import LinearisedField
+from .problem import Options, check_options
+from .solve import Solution, Stats
+from .steps import SolverError
+from .variational import variational
+
+MODES = ("backsolve", "interpolated", "discrete", "forward")
+BACKWARD = ("method", "rtol", "atol", "step", "controller", "max_steps")
+
+
+class Adjoint(NamedTuple):
+    """What `adjoint` returns."""
+
+    z0: np.ndarray  # dL/dz0, of z0's shape
+    theta: Tree  # dL/dtheta, a tree like theta; None for its constants
+    ts: np.ndarray  # dL/dts (len(ts),)
+    mode: str
+    reconstruction_error: np.ndarray | None  # backsolve: z(ts[0]) integrated backward minus z0
+    trajectory: Trajectory | None  # backsolve and interpolated, unless trajectory=False
+    stats: Stats  # of this pass
+    forward_stats: Stats  # of the solution
+
+
+class ReconstructionWarning(RuntimeWarning):
+    """z, integrated backward, missed z0 by so much that backsolve's gradient says nothing."""
+
+
+def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve",
+            trajectory: bool = True, method: str | None = None, rtol: float | None = None,
+            atol: float | None = None, step: float | None = None, controller: str | None = None,
+            max_steps: int | None = None, seminorm: bool = False,
+            restart: bool = False) -> Adjoint:
+    """The gradient of a loss L by z0, theta and ts, given zs_bar = dL/dzs: 13.10-13.17.
+
+    solution = solve(f, z0, ts, theta) with the same f; zs_bar (len(ts), *z0.shape). method, rtol,
+    atol, step, controller and max_steps are those of the backward pass, by default the solution's.
+
+    mode        "backsolve": z, a, a_theta and a_t integrated backward; "interpolated": z from the
+                solution's interpolant; "discrete": the exact gradient of what the solver computed;
+                "forward": the variational equation, the oracle. "interpolated" and "discrete"
+                need a solution made with dense=True
+    trajectory  keep the augmented state at every step of the way back (backsolve, interpolated)
+    seminorm    let only z and a choose the steps: a_theta and a_t feed back into nothing
+                (Kidger, Chen, Lyons 2021) (backsolve, interpolated)
+    restart     at every inner ts take z from the solution again, as torchdiffeq and jax do; the
+                reconstruction error is then that of the last stretch, ts[1] to ts[0] (backsolve)
+
+    In "discrete" with step= the grid moves with ts. The grid of adaptive steps is frozen: the inner
+    nodes stay, moving ts[0] or ts[-1] changes the first or the last step, and inner outputs
+    differentiate the interpolant.
+
+    A ReconstructionWarning when z misses z0 by more than a tenth of its size; SolverError when the
+    way back fails or the gradient is not finite; ValueError or TypeError for arguments that make
+    no sense.
+    """
+    checks.function("adjoint: f", f, "f(z, t, theta)")
+    checks.instance("adjoint: solution", solution, Solution)
+    if mode in ("interpolated", "discrete") and solution.path is None:
+        raise ValueError(
+            f"adjoint: mode {mode!r} needs the steps of the way forward, but this solution was "
+            f"made with dense=False; solve with dense=True, or use {named('backsolve')}")
+    check_mode("adjoint", mode, seminorm, restart)
+    trajectory = checks.flag("adjoint: trajectory", trajectory)
+    zs_bar = _check_zs_bar(zs_bar, solution)
+    given = {"method": method, "rtol": rtol, "atol": atol, "controller": controller,
+             "step": step, "max_steps": max_steps}
+    given = {name: value for name, value in given.items() if value is not None}
+    if mode == "discrete" and given:
+        raise ValueError(f"adjoint: mode 'discrete' walks back over the solution's own steps and "
+                         f"takes no {', '.join(given)}")
+    options = check_options("adjoint", **(solution.options._asdict() | given))
+    if mode != "discrete" and any(isinstance(x, np.ndarray) for x in (options.rtol, options.atol)):
+        raise ValueError("adjoint: the solution's rtol or atol has a number for every element of "
+                         "z0, the way back has other states: give rtol and atol for it")
+
+    field = LinearisedField(f, solution.theta, solution.z0)
+    try:
+        with np.errstate(all="ignore"):  # what overflows is rejected, or refused below
+            if mode == "backsolve":
+                found = backsolve(field, solution, zs_bar, options,
+                                  trajectory=trajectory, seminorm=seminorm, restart=restart)
+            elif mode == "interpolated":
+                found = interpolated(field, solution, zs_bar, options,
+                                     trajectory=trajectory, seminorm=seminorm)
+            elif mode == "discrete":
+                found = discrete(field, solution, zs_bar)
+            else:
+                found = variational(field, solution, zs_bar, options)
+    except SolverError as error:
+        raise SolverError(error.reason, error.t, f"{error}{_advice(mode)}") from None
+
+    _check_found(found, mode, solution)
+    missed, shape = found.reconstruction_error, solution.z0.shape
+    return Adjoint(found.z0.astype(solution.z0.dtype).reshape(shape),
+                   field.gradient_tree(found.theta), found.ts, mode,
+                   None if missed is None else missed.reshape(shape), found.trajectory,
+                   Stats(field.nfev, field.nvjp, found.accepted, found.rejected), solution.stats)
+
+
+# ---------------------------------------------------------------- what is asked for
+
+
+def check_mode(who: str, mode: Any, seminorm: Any = False, restart: Any = False) -> None:
+    """The mode, and the options that only some modes have."""
+    checks.one_of(f"{who}: {'mode' if who == 'adjoint' else 'gradient'}", mode, MODES)
+    for name, value, modes in (("seminorm", seminorm, MODES[:2]), ("restart", restart, MODES[:1])):
+        if checks.flag(f"{who}: {name}", value) and mode not in modes:
+            raise ValueError(f"{who}: {name} is an option of {' and '.join(map(named, modes))}, "
+                             f"got {mode!r}")
+
+
+def check_backward(mode: str, options: Options, backward: Any) -> dict[str, Any]:
+    """odeint's options for the way back, checked before the way forward."""
+    if backward is None:
+        return {}
+    if not isinstance(backward, dict) or not set(backward) <= {*BACKWARD, "seminorm", "restart"}:
+        got = list(backward) if isinstance(backward, dict) else backward
+        raise ValueError("odeint: backward must be a dict with some of the keys "
+                         f"{', '.join((*BACKWARD, 'seminorm', 'restart'))}, got {got!r}")
+    check_mode("odeint", mode, backward.get("seminorm", False), backward.get("restart", False))
+    given = {name: backward[name] for name in BACKWARD if backward.get(name) is not None}
+    if mode == "discrete" and given:
+        raise ValueError(f"odeint: gradient='discrete' walks back over the solution's own steps "
+                         f"and takes no {', '.join(given)} in backward")
+    check_options("odeint: backward", **(options._asdict() | given))
+    return backward
+
+
+def _check_zs_bar(zs_bar: Any, solution: Solution) -> np.ndarray:
+    """dL/dzs as (len(ts), n), in z0's dtype."""
+    if isinstance(zs_bar, Tensor):
+        raise TypeError("adjoint: zs_bar is a Tensor; inside vjp or grad use refvdm.ode.odeint")
+    zs_bar = checks.reals("adjoint: zs_bar = dL/dzs", zs_bar, solution.zs.shape, finite=False)
+    dtype = solution.z0.dtype
+    with np.errstate(over="ignore"):
+        zs_bar = zs_bar.astype(dtype)
+    checks.floats(f"adjoint: zs_bar = dL/dzs, in {dtype},", zs_bar, (...,))
+    return zs_bar.reshape(len(zs_bar), -1)
+
+
+# ---------------------------------------------------------------- what came of it
+
+
+def named(mode: str) -> str:
+    """A mode as both functions spell it."""
+    return f"mode={mode!r} (in odeint gradient={mode!r})"
+
+
+def _advice(mode: str) -> str:
+    other = {"backsolve": "interpolated", "interpolated": "discrete"}.get(mode)
+    return f". {named(other)} may get there" if other else ""
+
+
+def _check_found(found: Gradient, mode: str, solution: Solution) -> None:
+    """SolverError for a gradient that is not finite; a warning for one that is worth nothing."""
+    if not all(np.isfinite(bar).all() for bar in (found.z0, found.theta, found.ts)):
+        raise SolverError("not finite", float(solution.ts[0]), (
+            f"mode {mode!r}: the gradient is not finite; along this solution it, or a derivative "
+            f"of f, is infinite or too large for {solution.z0.dtype}"))
+    if found.reconstruction_error is None:
+        return
+    missed = rms(found.reconstruction_error)
+    size = max(rms(z.reshape(-1)) for z in solution.zs)
+    if not missed <= 0.1 * size:
+        ratio = missed / size if size else math.inf
+        warnings.warn(
+            f"mode 'backsolve': z integrated backward misses z0 by {missed:.2g}, {ratio:.2g} times "
+            f"the size of z. This gradient was taken along something that is not the solution, so "
+            f"it is worth nothing without a check. The field contracts too strongly, or the steps "
+            f"are too long, to be followed backward. Use {named('discrete')}",
+            ReconstructionWarning, stacklevel=3)

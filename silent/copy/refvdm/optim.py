@@ -1,0 +1,154 @@
+"""Adam and the exponential moving average of parameters.
+
+Both are pure: state goes in, a new state comes out, nothing is written into. Inside, all float
+parameters are one flat vector, so that an update is a handful of NumPy calls whatever the number of
+layers. States are trees of arrays, ready for a checkpoint.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .autodiff import ravel, stop_gradient, tree_leaves, tree_map
+from .autodiff.tree import Tree, is_float
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Step n = 1, 2, ... along the gradient g:
+
+        m = β₁ m + (1 - β₁) g                     v = β₂ v + (1 - β₂) g²
+        θ = θ (1 - η_n λ) - η_n (m/(1 - β₁ⁿ)) / (√(v/(1 - β₂ⁿ)) + ε)
+
+    η_n is the learning rate; with cosine_steps=N times (1 + cos(π min(n - 1, N)/N))/2. The decay λ
+    (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every parameter.
+    ε stands outside the root. Integer, bool and None leaves are left alone. ValueError for settings
+    outside their range.
+    """
+
+    def __init__(self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999,
+                 epsilon: float = 1e-8, weight_decay: float = 0.0,
+                 cosine_steps: int | None = None):
+        # the checks give Python floats: a NumPy float64 would widen float32 parameters
+        self.learning_rate = checks.positive("Adam: learning_rate", learning_rate)
+        self.beta_1 = checks.number("Adam: beta_1", beta_1, "[0, 1)")
+        self.beta_2 = checks.number("Adam: beta_2", beta_2, "[0, 1)")
+        self.epsilon = checks.positive("Adam: epsilon", epsilon)
+        self.weight_decay = checks.number("Adam: weight_decay", weight_decay, "[0, inf)")
+        self.cosine_steps = cosine_steps
+        if cosine_steps is not None:
+            self.cosine_steps = checks.integer("Adam: cosine_steps", cosine_steps)
+
+    def init(self, theta: Tree) -> dict[str, np.ndarray]:
+        """The state before step 1, for n float parameters in all.
+
+        {"step": 0, "m": zeros (n,), "v": zeros (n,)}
+        """
+        flat, _ = ravel(theta)
+        return {"step": np.array(0), "m": np.zeros_like(flat), "v": np.zeros_like(flat)}
+
+    def rate(self, n: int) -> float:
+        """η_n, the learning rate of step n = 1, 2, ..."""
+        if self.cosine_steps is None:
+            return self.learning_rate
+        fraction = min(n - 1, self.cosine_steps) / self.cosine_steps
+        return self.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
+
+    def update(self, theta: Tree, grads: Tree, state: dict) -> tuple[Tree, dict]:
+        """theta and state after one step; grads is a tree like theta.
+
+        ValueError when trees or shapes differ or a gradient is nan or infinite, TypeError for one
+        that is not float.
+        """
+        flat, unravel = ravel(theta)
+        g = _flat_like(theta, grads)
+        if not np.isfinite(g).all():
+            raise _not_finite(theta, grads)
+        if not isinstance(state, dict) or state.keys() != {"step", "m", "v"}:
+            raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and "
+                            f"v, got {list(state) if isinstance(state, dict) else state!r}")
+        if state["m"].shape != flat.shape:
+            raise ValueError(f"Adam: state is of {state['m'].size} parameters, "
+                             f"theta has {flat.size}")
+        n = int(state["step"]) + 1
+        rate = self.rate(n)
+        # the formula, term by term in its order; in place only on what was made here
+        m = self.beta_1 * state["m"]
+        m += (1 - self.beta_1) * g
+        v = self.beta_2 * state["v"]
+        np.multiply(g, g, out=g)
+        g *= 1 - self.beta_2
+        v += g
+        step = m / (1 - self.beta_1**n)
+        step *= rate
+        scale = np.divide(v, 1 - self.beta_2**n, out=g)
+        np.sqrt(scale, out=scale)
+        scale += self.epsilon
+        step /= scale
+        if self.weight_decay:
+            flat *= 1 - rate * self.weight_decay
+        flat -= step
+        return unravel(flat, copy=False), {"step": np.array(n), "m": m, "v": v}
+
+
+class EMA:
+    """Exponential moving average: average = decay average + (1 - decay) θ, begun at the first θ.
+
+    No bias correction: it starts at parameters, not at zero. ValueError when decay is not in
+    [0, 1).
+    """
+
+    def __init__(self, decay: float):
+        self.decay = checks.number("EMA: decay", decay, "[0, 1)")
+
+    def init(self, theta: Tree) -> Tree:
+        """The state: the average, a tree like theta, at first a copy of it."""
+        return stop_gradient(theta)
+
+    def update(self, state: Tree, theta: Tree) -> Tree:
+        """The state after one more theta. ValueError when the trees or shapes differ."""
+        average, unravel = ravel(state)
+        flat = _flat_like(state, theta)
+        average *= self.decay
+        flat *= 1 - self.decay
+        average += flat
+        return unravel(average, copy=False)
+
+    def value(self, state: Tree) -> Tree:
+        """The average as parameters of the caller's own."""
+        return stop_gradient(state)
+
+
+def _not_finite(theta: Tree, grads: Tree) -> ValueError:
+    """The first gradient that is not finite, by the place of its parameter."""
+    named = tree_map(lambda _, g: g if is_float(g) else 0.0, theta, grads)
+    for place, g in tree_leaves(named):
+        finite = np.isfinite(g)
+        if not finite.all():
+            at = tuple(map(int, np.argwhere(~finite)[0])) if np.ndim(g) else ()
+            return ValueError(f"Adam: the gradient of parameter {place or 'theta'} must be finite, "
+                              f"got {np.asarray(g)[at]} at index {at}")
+    raise AssertionError("all gradients are finite")
+
+
+def _flat_like(theta: Tree, grads: Tree) -> np.ndarray:
+    """grads as one new vector in theta's leaf order: dicts may list their keys in another."""
+    pieces: list[np.ndarray] = []
+
+    def take(x: Any, g: Any) -> None:
+        if not is_float(x):
+            return
+        if not is_float(g):
+            raise TypeError(f"optimiser: a float parameter of shape {np.shape(x)} needs a float "
+                            f"gradient, got {type(g).__name__}")
+        if np.shape(x) != np.shape(g):
+            raise ValueError(f"optimiser: parameter of shape {np.shape(x)} got a gradient of "
+                             f"shape {np.shape(g)}")
+        pieces.append(np.asarray(g).reshape(-1))
+
+    tree_map(take, theta, grads)
+    return np.concatenate(pieces)

@@ -1,0 +1,111 @@
+"""The ways to make a Schedule: from α, from β = 1 - α, from ᾱ, and the usual ones by name."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+
+NOTHING_LEFT = -30.0  # log ᾱ_{T-1} below this: no schedule that somebody meant
+
+
+def span(x: np.ndarray) -> str:
+    return f"values from {np.min(x)} to {np.max(x)}" if x.size else "no values"
+
+
+class Constructors:
+    """Of Schedule; what it makes is cls(gamma)."""
+
+    sqrt_alpha_bar: Any
+
+    def __init__(self, gamma: Any):
+        raise NotImplementedError
+
+    @classmethod
+    def from_alphas(cls, alphas: Any) -> Any:
+        """From α_1..α_T (T,), each in (0, 1): log ᾱ_t = Σ log α_i. ValueError otherwise, and for
+        numbers that can only be betas or ᾱ."""
+        alphas = checks.reals("from_alphas: alphas", alphas, (...,), finite=False)
+        if alphas.ndim != 1 or len(alphas) < 2 or not np.all((alphas > 0) & (alphas < 1)):
+            raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), T >= 2, "
+                             f"got shape {alphas.shape}, {span(alphas)}")
+        if np.sum(np.log(alphas[:-1])) < NOTHING_LEFT:
+            if np.all(np.diff(alphas) < 0) and alphas[0] > 0.5:
+                raise ValueError(f"from_alphas: numbers that fall from {alphas[0]:.3g} to "
+                                 f"{alphas[-1]:.3g} are ᾱ_t; use from_alpha_bars")
+            if np.max(alphas) < 0.5 and np.all(np.diff(alphas) > 0):
+                raise ValueError(f"from_alphas: numbers that rise to {np.max(alphas):.3g} are "
+                                 "1 - α_t; use from_betas")
+        return cls._from_log_alphas(np.log(alphas))
+
+    @classmethod
+    def from_betas(cls, betas: Any) -> Any:
+        """From β_t = 1 - α_t, t = 1..T (T,), each in (0, 1); the last may be 1, for zero terminal
+        SNR. ValueError otherwise, and for numbers that can only be α or ᾱ."""
+        betas = checks.reals("from_betas: betas", betas, (...,), finite=False)
+        if betas.ndim != 1 or len(betas) < 2 or not (
+                np.all((betas[:-1] > 0) & (betas[:-1] < 1)) and 0 < betas[-1] <= 1):
+            raise ValueError("from_betas: expected betas of shape (T,), each in (0, 1), T >= 2, "
+                             f"got shape {betas.shape}, {span(betas)}")
+        if np.sum(np.log1p(-betas[:-1])) < NOTHING_LEFT and betas[0] > 0.5:
+            falls = np.all(np.diff(betas) < 0) and betas[-1] < 0.5
+            raise ValueError(f"from_betas: numbers that begin with {betas[0]:.3g} are "
+                             + ("ᾱ_t; use from_alpha_bars" if falls else "α_t; use from_alphas"))
+        with np.errstate(divide="ignore"):
+            return cls._from_log_alphas(np.log1p(-betas))
+
+    @classmethod
+    def from_alpha_bars(cls, alpha_bars: Any) -> Any:
+        """From ᾱ_1..ᾱ_T (T,), falling, each in (0, 1); ᾱ_T may be 0. ᾱ near 1 has lost digits of
+        1 - ᾱ before it came here. ValueError otherwise."""
+        abar = checks.reals("from_alpha_bars: alpha_bars", alpha_bars, (...,), finite=False)
+        if abar.ndim != 1 or len(abar) < 2 or not (
+                np.all((abar[:-1] > 0) & (abar < 1)[:-1]) and 0 <= abar[-1] < 1
+                and np.all(np.diff(abar) < 0)):
+            hint = "; numbers that rise are betas, use from_betas" if abar.ndim == 1 and len(
+                abar) > 1 and np.all(np.diff(abar) >= 0) else ""
+            raise ValueError("from_alpha_bars: expected alpha_bars, falling numbers of shape (T,) "
+                             f"in (0, 1), T >= 2, got shape {abar.shape}, {span(abar)}{hint}")
+        with np.errstate(divide="ignore"):
+            return cls(np.log1p(-abar) - np.log(abar))
+
+    def rescale_zero_terminal_snr(self) -> Any:
+        """The same levels, stretched until ᾱ_T = 0 and ᾱ_1 stays (Lin et al. 2024, algorithm 1):
+
+            √ᾱ_t' = (√ᾱ_t - √ᾱ_T) √ᾱ_1/(√ᾱ_1 - √ᾱ_T)
+        """
+        root = np.asarray(checks.unrecorded("rescale_zero_terminal_snr", self.sqrt_alpha_bar[1:],
+                                            "a learned schedule keeps its end points"))
+        return type(self).from_alpha_bars(((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2)
+
+    @classmethod
+    def linear_beta(cls, T: int, beta_1: float = 1e-4, beta_T: float = 0.02) -> Any:
+        """1 - α_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
+        beta_1 = checks.number("linear_beta: beta_1", beta_1, "(0, 1)")
+        beta_T = checks.number("linear_beta: beta_T", beta_T, "(0, 1)")
+        betas = np.linspace(beta_1, beta_T, checks.integer("T", T, 2))
+        return cls._from_log_alphas(np.log1p(-betas))
+
+    @classmethod
+    def cosine(cls, T: int, s: float = 0.008, max_beta: float = 0.999) -> Any:
+        """ᾱ_t in proportion to cos²(π/2 (t/T + s)/(1 + s)), 1 - α_t at most max_beta
+        (Nichol and Dhariwal 2021)."""
+        T, s = checks.integer("T", T, 2), checks.number("cosine: s", s, "[0, inf)")
+        max_beta = checks.number("cosine: max_beta", max_beta, "(0, 1)")
+        angle = np.pi / 2 * (np.arange(T + 1) / T + s) / (1 + s)
+        # 1 - cos²b/cos²a = sin(a + b) sin(b - a)/cos²a; others form 1 - ᾱ_t/ᾱ_{t-1}, which cancels
+        beta = np.sin(angle[1:] + angle[:-1]) * np.sin(np.diff(angle)) / np.cos(angle[:-1]) ** 2
+        return cls._from_log_alphas(np.log1p(-np.minimum(beta, max_beta)))
+
+    @classmethod
+    def linear_gamma(cls, T: int, gamma_1: float, gamma_T: float) -> Any:
+        """gamma from gamma_1 to gamma_T in equal steps: each divides the SNR by the same number."""
+        gamma_1 = checks.number("linear_gamma: gamma_1", gamma_1)
+        gamma_T = checks.number("linear_gamma: gamma_T", gamma_T)
+        return cls(np.linspace(gamma_1, gamma_T, checks.integer("T", T, 2)))
+
+    @classmethod
+    def _from_log_alphas(cls, log_alphas: np.ndarray) -> Any:
+        log_alpha_bar = np.cumsum(log_alphas)
+        return cls(np.log(-np.expm1(log_alpha_bar)) - log_alpha_bar)

@@ -1,0 +1,69 @@
+"""The bound as T goes to infinity between fixed ends gamma_1 and gamma_T (Kingma et al. 2021,
+section 4). With E over q(x_gamma | x_0):
+
+    Σ_{t=2}^T KL_t  ->  ½ ∫ exp(-gamma) E|x_0 - x̂_0(x_gamma)|² dgamma,    gamma_1 to gamma_T
+
+Only the ends are left of the schedule: its shape is a change of variable. With linear gamma, in
+steps of d = (gamma_T - gamma_1)/(T - 1), the sum is the integral with the error taken at the upper
+end of every step, so that the gap falls as 1/T:
+
+    sum - integral = d/2 ½ ∫ exp(-gamma) (d/dgamma E|x_0 - x̂_0|²) dgamma + O(d²)
+
+Under linear_beta and cosine it does not fall: as T grows gamma_1 goes to -infinity, and the first
+ratios of SNRs stay 2, 3/2, 4/3, ...
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..autodiff import Array, stop_gradient
+from ..autodiff.tree import Tree
+from ..gaussian import sum_per_example
+from .kl import examples
+from .learned import LearnedSchedule
+from .schedule import factor, scales
+from .vdm import VDM
+
+
+def continuous_kl(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | None = None, *,
+                  gamma: Any = None, eps: Any = None) -> Array:
+    """An unbiased estimate of the diffusion term at T = infinity, for p with q's variance: per
+    example (batch,), nats.
+
+        (gamma_T - gamma_1)/2 exp(-gamma) |x_0 - x̂_0(x_gamma)|²
+
+    gamma is uniform between the ends, one draw for each example. gamma (batch,) within
+    [gamma_1, gamma_T] and eps (batch, ...) are drawn from rng unless given: first gamma, stratified
+    as in VDM.elbo_estimate, then eps, standard normal. The denoiser is asked at the real t that has
+    this gamma on the vdm's schedule. A learned schedule is a constant here: its ends are not
+    differentiated. ValueError for gamma outside the ends.
+    """
+    is_learned = isinstance(checks.instance("continuous_kl: vdm", vdm, VDM).schedule,
+                            LearnedSchedule)
+    if is_learned and isinstance(theta, dict) and "schedule" in theta:
+        theta = {**theta, "schedule": stop_gradient(theta["schedule"])}
+    x_0, model = examples("x_0", x_0), vdm.at(theta)
+    n, table = len(x_0), model.schedule.gamma[1:]
+    first, last = table[0], table[-1]
+    if model.schedule.ends_in_noise:
+        raise ValueError("continuous_kl: with gamma_T = inf (ᾱ_T = 0) there is no last end to "
+                         "integrate to")
+    if gamma is None:
+        if rng is None:
+            raise ValueError("continuous_kl: give a numpy.random.Generator as rng, "
+                             "or gamma and eps")
+        rng = checks.generator("continuous_kl: rng", rng)
+        gamma = first + (last - first) * ((rng.random() + np.arange(n) / n) % 1.0)
+    gamma = checks.reals("continuous_kl: gamma", gamma, (...,), finite=False)
+    if gamma.shape != (n,) or not np.all((gamma >= first) & (gamma <= last)):
+        raise ValueError(f"continuous_kl: gamma must have shape ({n},) and lie in "
+                         f"[{first:g}, {last:g}], got shape {gamma.shape}")
+    eps = checks.noise("continuous_kl", x_0.shape, x_0.dtype, rng, eps)
+    signal, width = scales(gamma)
+    x = factor(signal, x_0) * x_0 + factor(width, x_0) * eps  # 13.28
+    t = np.interp(gamma, table, np.arange(1.0, vdm.schedule.T + 1))
+    error = sum_per_example(np.square(x_0 - model.x_0_hat(x, t)))
+    return factor(0.5 * (last - first) * np.exp(-gamma), error) * error

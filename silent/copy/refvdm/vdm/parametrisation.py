@@ -1,0 +1,132 @@
+"""What a network may predict, and how each says the others: x_0, eps, v and the score.
+
+With a = √ᾱ_t, s = √(1 - ᾱ_t) and x_t = a x_0 + s eps:
+
+    v = a eps - s x_0                           Salimans and Ho 2022
+    score = ∇ log q(x_t | x_0) = -eps/s         the gradient with respect to x_t
+
+Every pair has a formula of its own. So nothing is divided by what vanishes at an end, unless the
+answer itself blows up there: x_0 from eps at large t, eps or the score from x_0 at small t.
+
+KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² is the same number through each of them, as `loss_weight`
+times the squared error of what was predicted. The usual "simple" loss leaves the weight of eps out
+and is no bound.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import checks
+from ..autodiff import Array
+from ..autodiff.tree import Tree
+from ..gaussian import sum_per_example
+from .forward import noisy
+from .model import under
+from .schedule import Schedule, Scheduled, factor
+
+# (source, target): the target from (value, x, a, s)
+FORMULAS = {
+    ("eps", "x_0"): lambda eps, x, a, s: (x - s * eps) / a,
+    ("v", "x_0"): lambda v, x, a, s: a * x - s * v,
+    ("score", "x_0"): lambda score, x, a, s: (x + s * s * score) / a,
+    ("x_0", "eps"): lambda x_0, x, a, s: (x - a * x_0) / s,
+    ("v", "eps"): lambda v, x, a, s: s * x + a * v,
+    ("score", "eps"): lambda score, x, a, s: -s * score,
+    ("x_0", "v"): lambda x_0, x, a, s: (a * x - x_0) / s,
+    ("eps", "v"): lambda eps, x, a, s: (eps - s * x) / a,
+    ("score", "v"): lambda score, x, a, s: -s * (score + x) / a,
+    ("x_0", "score"): lambda x_0, x, a, s: -(x - a * x_0) / (s * s),
+    ("eps", "score"): lambda eps, x, a, s: -eps / s,
+    ("v", "score"): lambda v, x, a, s: -(x + a / s * v),
+}
+PARAMETRISATIONS = ("x_0", "eps", "v", "score")
+
+
+def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str,
+            target: str) -> Array:
+    """The same prediction in another parametrisation; value and x_t (batch, ...), t a real time in
+    [1, T] or (batch,) of them.
+
+    source and target: "x_0", "eps", "v" or "score". ValueError for others, and for other shapes.
+    """
+    for name, kind in (("source", source), ("target", target)):
+        checks.one_of(f"convert: {name}", kind, PARAMETRISATIONS)
+    x_t = checks.floats("x_t", x_t)
+    value = checks.like("convert: value", value, "x_t", x_t, finite=True)
+    if np.shape(t) not in ((), np.shape(x_t)[:1]):
+        raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, "
+                         f"got {np.shape(t)}")
+    a, s = checks.instance("convert: schedule", schedule, Schedule).scales_at(t, x_t)
+    if source == target:
+        return value
+    if schedule.ends_in_noise and source in ("eps", "score") and target in ("x_0", "v") and (
+            np.max(t) == schedule.T):
+        raise ValueError(f"convert: at t = T = {schedule.T} x_t is noise alone (ᾱ_T = 0): {source} "
+                         f"says nothing of {target} there; predict x_0 or v")
+    return FORMULAS[source, target](value, x_t, a, s)
+
+
+def loss_weight(schedule: Schedule, t: Any, x_0: Array, parametrisation: str = "eps") -> Any:
+    """w_t in KL_t = w_t |truth - prediction|², t in 2..T, of shape () or (batch,): 13.29 in every
+    parametrisation.
+
+        x_0        (SNR_{t-1} - SNR_t)/2
+        eps        (exp(gamma_t - gamma_{t-1}) - 1)/2
+        v          the weight of x_0 times 1 - ᾱ_t
+        score      the weight of eps times 1 - ᾱ_t
+        simple     1, for a network that predicts eps; not a bound
+    """
+    noisy("x_0", x_0, schedule, t, first=2)
+    known = (*PARAMETRISATIONS, "simple")
+    checks.one_of("loss_weight: parametrisation", parametrisation, known)
+    if parametrisation == "simple":
+        return np.ones(np.shape(t))
+    # |x_0 - x̂_0|² = |eps - ε̂|²/SNR_t = (1 - ᾱ_t) |v - v̂|²
+    # |eps - ε̂|² = (1 - ᾱ_t) |score - its prediction|²
+    if schedule.ends_in_noise and parametrisation in ("eps", "score") and np.max(t) == schedule.T:
+        raise ValueError(f"loss_weight: at t = T = {schedule.T} the weight of {parametrisation} is "
+                         "infinite (ᾱ_T = 0); predict x_0 or v")
+    x_0_weight, one_minus_alpha_bar = 0.5 * schedule.snr_drop[t], schedule.one_minus_alpha_bar[t]
+    factors = {"x_0": lambda: 1.0,
+               "eps": lambda: 1 / schedule.snr[t],
+               "v": lambda: one_minus_alpha_bar,
+               "score": lambda: one_minus_alpha_bar / schedule.snr[t]}
+    return x_0_weight * factors[parametrisation]()
+
+
+def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
+                   parametrisation: str = "eps") -> Array:
+    """KL_t = w_t |truth - prediction|² per example (batch,), nats, with the w_t of loss_weight; for
+    "simple" it is |eps - ε̂|², and no bound."""
+    truth = checks.floats("weighted_error: truth", truth)
+    weight = loss_weight(schedule, t, truth, parametrisation)
+    prediction = checks.like("weighted_error: prediction", prediction, "truth", truth, finite=True)
+    error = sum_per_example(np.square(truth - prediction))
+    return factor(weight, error) * error
+
+
+class ConvertedDenoiser(Scheduled):
+    """A denoiser made of a network that predicts something else, through `convert`.
+
+    network(theta, x_t, t) -> (batch, ...) of x_t's shape; parametrisation "eps", "v", "score" or
+    "x_0" says what that is. A learned schedule reaches a network that has with_schedule; one that
+    closes over a schedule of its own keeps that. ValueError for other parametrisations.
+    """
+
+    def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str):
+        checks.one_of("ConvertedDenoiser: parametrisation", parametrisation, PARAMETRISATIONS)
+        self.network = checks.function("ConvertedDenoiser: network", network,
+                                       "network(theta, x_t, t)")
+        self.schedule = checks.instance("ConvertedDenoiser: schedule", schedule, Schedule)
+        self.parametrisation = parametrisation
+
+    def with_schedule(self, schedule: Schedule) -> ConvertedDenoiser:
+        return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation)
+
+    def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        x_t = checks.floats("ConvertedDenoiser: x_t", x_t)
+        value = checks.returned("the network", self.network(theta, x_t, t), x_t.shape, t)
+        return convert(value, x_t, t, self.schedule, source=self.parametrisation, target="x_0")
