@@ -1,5 +1,6 @@
 import sys; sys.path.insert(0,'tests')
 import wrong_arguments as w, numpy as np, re, traceback
+import os; os.environ["TQDM_DISABLE"]="1"
 for m in sys.argv[1:]: __import__(m)
 n=0
 for name,(call,args) in w.CASES.items():

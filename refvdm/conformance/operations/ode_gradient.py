@@ -153,7 +153,7 @@ def odeint_gradients(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> A
 
 def _grid_cases(rng: np.random.Generator) -> Iterator[Arrays]:
     step = 1 / 32
-    for case, steps in zip(_cases(rng), ([0, 10, 18.7, 32], [0, 5.7, 20, 45], [0, 16, 35.3, 40])):
+    for case, steps in zip(_cases(rng), ([0, 10, 18.7, 32], [0, 5.7, 20, 45], [0, 5, 10.2, 40])):
         sign = np.sign(case["ts"][-1] - case["ts"][0])
         ts = case["ts"][0] + sign * step * np.array(steps)
         yield case | {"ts": ts, "step": np.array(step),
