@@ -29,7 +29,12 @@ def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
             return f"{_all(failed, len(truths))} the reference if {name}"
         if len(agree) > best[0]:
             best = len(agree), name
+        if best[0] == len(failed) and len(mistakes) == 2:
+            break
     first = _first(truths[failed[0]], answers[failed[0]], failed[0])
+    if best[0] == len(failed):
+        return (f"{_all(failed, len(truths))} the reference if {best[1]}, though that would show "
+                f"in what passes too; {first}")
     if best[0]:
         return f"{best[0]} of the {len(failed)} that fail match the reference if {best[1]}; {first}"
     if _single(operation, truths, answers, failed):
@@ -53,6 +58,8 @@ def _suspects(operation: Operation, made: _Made) -> Iterator[tuple[Mistake, ...]
     for pair in itertools.combinations(operation.mistakes, 2):
         if made.by(pair):
             yield pair
+        elif all(mistake.outputs for mistake in pair) and made.by(pair[::-1]):
+            yield pair[::-1]
 
 
 class _Made:
@@ -105,7 +112,8 @@ def _seen(truths: list[Truth], answers: list[Arrays]) -> list[str]:
                 error(got, case.outputs, case.tolerances)[name]
                 for case, got in zip(truths, answers))):
             continue
-        for what in (_factor, _constant, _signs, _order, _digits):
+        near = all(_close(got, y) for got, y in pairs)
+        for what in (_digits,) if near else (_factor, _constant, _signs, _order, _digits):
             if found := what(pairs):
                 told.append(f"{name} {found}")
                 break
@@ -138,10 +146,10 @@ def _factor(pairs: list) -> str:
 
 
 def _constant(pairs: list) -> str:
-    shifts = [np.ravel(got - y)[0] for got, y in pairs if y.size]
-    if all(y.size > 1 and np.isfinite(c) and _close(got, y + c)
+    shifts = [np.ravel(got - y)[0] if y.size > 1 else np.nan for got, y in pairs]
+    if all(abs(c) > 1e-3 * _largest(y) and _close(got, y + c)
            for (got, y), c in zip(pairs, shifts)):
-        return "is a constant off, in the first case " f"{shifts[0]:.6g}"
+        return f"is a constant off, in the first case {shifts[0]:.6g}"
     return ""
 
 
@@ -160,8 +168,10 @@ def _digits(pairs: list) -> str:
     off = max(_largest(got - y) / max(_largest(y), 1e-300) if np.all(np.isfinite(got)) else np.inf
               for got, y in pairs)
     if off < 1e-3:
-        return (f"agrees to {-np.log10(off):.1f} digits: an approximation, a solver's tolerance or "
-                "a small constant (an epsilon), rather than another formula")
+        why = ("float32 somewhere, as in 1 - ᾱ from a rounded ᾱ" if off < 1e-6 else
+               "an approximation, a solver's tolerance or a small constant (an epsilon), rather "
+               "than another formula")
+        return f"agrees to {-np.log10(max(off, 1e-16)):.1f} digits of its largest number: {why}"
     return ""
 
 

@@ -164,6 +164,8 @@ def plu_log_det(x: Any, perm: Any, lower: Any, upper: Any) -> Any:
                            np.diag(_dense_bars(i)[0]))}),
                Mistake("the gradients are not masked", outputs=lambda i, outputs: dict(zip(
                    ("lower_bar", "upper_bar"), _dense_bars(i)))),
+               Mistake("upper_bar is not masked: it has numbers below its diagonal",
+                       outputs=lambda i, outputs: {"upper_bar": _dense_bars(i)[1]}),
                Mistake("log_det's part is missing", inputs=lambda log_det_bar, **_: {
                    "log_det_bar": 0 * log_det_bar}),
                Mistake("log_det's part has the other sign", inputs=lambda log_det_bar, **_: {
