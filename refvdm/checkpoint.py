@@ -29,6 +29,7 @@ from .autodiff.tree import EXTRAORDINARY, Tree
 FORMAT, VERSION = "refvdm checkpoint", 1
 MARK = b"sha256 "
 DIGEST = 64  # hexadecimal digits behind the mark
+NUMBERS = "biufc"  # kinds of dtypes; complex ones, for who saves more than parameters
 EMPTY_COMMENT = b"\0\0"  # its length: what an archive without a comment ends with
 
 
@@ -45,9 +46,10 @@ def save_checkpoint(path: str | os.PathLike, tree: Tree) -> None:
     It is written whole under a temporary name beside `path`, forced to the disk, then moved into
     place. Leaves are arrays of numbers or bools, and plain values (numbers, strings, bools, None);
     dict keys are strings, numbers, bools or None. TypeError, naming the place in the tree, for
-    others: what was saved can be loaded. OSError, naming `path`, when it cannot be written.
+    others: what was saved can be loaded. OSError, naming `path`, when it cannot be written;
+    ValueError when it is a folder or a device.
     """
-    path = Path(path)
+    path = checks.file("save_checkpoint: path", path)
     arrays: list[np.ndarray] = []
     header = {"format": FORMAT, "version": VERSION, "tree": _encode(tree, arrays, "")}
     data = _packed(header, arrays)
@@ -63,9 +65,10 @@ def save_checkpoint(path: str | os.PathLike, tree: Tree) -> None:
 def load_checkpoint(path: str | os.PathLike) -> Tree:
     """The tree in `path`.
 
-    FileNotFoundError when there is no file; CheckpointError, saying why, when it cannot be used.
+    FileNotFoundError when there is no file, ValueError when it is a folder or a device;
+    CheckpointError, saying why, when it cannot be used.
     """
-    path = Path(path)
+    path = checks.file("load_checkpoint: path", path)
     data = path.read_bytes()
     try:
         _check_digest(data)
@@ -107,7 +110,7 @@ def _encode(tree: Tree, arrays: list[np.ndarray], place: str) -> dict:
     if isinstance(tree, (list, tuple)):
         kind = "list" if type(tree) is list else "tuple"
         return {kind: [_encode(child, arrays, f"{place}[{i}]") for i, child in enumerate(tree)]}
-    if (isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind in "biufc"
+    if (isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind in NUMBERS
             and not isinstance(tree, EXTRAORDINARY)):
         arrays.append(np.asarray(tree))
         return {"array": len(arrays) - 1}
@@ -165,9 +168,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> np.nda
             (2, 0): np.lib.format.read_array_header_2_0}[np.lib.format.read_magic(member)]
     shape, _, dtype = read(member)
     there = info.file_size - member.tell()
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != there:
-        raise ValueError(f"member {info.filename} promises shape {shape} of {dtype}, "
-                         f"but has {there} bytes")
+    if dtype.kind not in NUMBERS or math.prod(shape) * dtype.itemsize != there:
+        raise ValueError(f"member {info.filename} promises shape {shape} of {dtype}, which are no "
+                         f"numbers in its {there} bytes")
     member.seek(0)
     return np.lib.format.read_array(member, allow_pickle=False)
 

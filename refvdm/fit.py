@@ -21,7 +21,7 @@ import numpy as np
 
 from . import checks
 from .autodiff import Tensor, tree_leaves, value_and_grad
-from .autodiff.tree import Tree, is_float, leaves
+from .autodiff.tree import Tree, is_float
 from .checkpoint import save_checkpoint
 from .lock import exclusive
 from .optim import EMA, Adam
@@ -76,11 +76,11 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
     ema = EMA(0.0) if ema is None else checks.instance("fit: ema", ema, EMA)
     if validate is not None:
         checks.function("fit: validate", validate, "validate(theta)")
+    _check_start(theta)
+    progress = checks.flag("fit: progress", progress)
     checks.instance("fit: unit", unit, str)
-    if not any(is_float(leaf) for leaf in leaves(theta)):
-        raise ValueError("fit: theta must hold at least one array of floats to train")
     identity = {"steps": steps, "optimizer": vars(optimizer), "ema": ema.decay,
-                "validate_every": validate_every, "settings": _as_json(settings or {})}
+                "validate_every": validate_every, "settings": _as_json(settings)}
     path = None if checkpoint is None else _as_file(checkpoint)
     with nullcontext() if path is None else exclusive(path.with_name(f".{path.name}.lock"), path):
         return _descend(loss, theta, rng, steps, optimizer, ema, validate, validate_every, path,
@@ -138,6 +138,18 @@ def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, 
                state["history"], state["step"])
 
 
+def _check_start(theta: Tree) -> None:
+    """Something to train, all of it finite numbers."""
+    try:
+        floats = {place: leaf for place, leaf in tree_leaves(theta) if is_float(leaf)}
+    except TypeError as error:
+        raise TypeError(f"fit: theta: {error}") from None
+    if not floats:
+        raise ValueError("fit: theta must hold at least one array of floats to train")
+    for place, leaf in floats.items():
+        checks.floats(f"fit: theta{place}", np.asarray(leaf), (...,))
+
+
 # ---------------------------------------------------------------- a step's results
 
 
@@ -186,8 +198,11 @@ def _kept(path: Path | None) -> str:
 # ---------------------------------------------------------------- settings and checkpoints
 
 
-def _as_json(settings: dict) -> dict:
+def _as_json(settings: dict | None) -> dict:
     """The settings as a checkpoint gives them back, so that two runs can be compared."""
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise TypeError(f"fit: settings must be a dict, got {type(settings).__name__}")
     try:
         return json.loads(json.dumps(settings, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -197,9 +212,7 @@ def _as_json(settings: dict) -> dict:
 
 def _as_file(checkpoint: str | os.PathLike) -> Path:
     """The checkpoint's path, in a folder that is there."""
-    path = Path(checkpoint)
-    if path.is_dir():
-        raise ValueError(f"fit: checkpoint must be a file, {path} is a folder")
+    path = checks.file("fit: checkpoint", checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

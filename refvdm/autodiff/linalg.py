@@ -34,9 +34,13 @@ def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
 def _solve_a(b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
     # A_bar = -b_bar y^T, (-y b_bar^T for A^T y = b), on the entries that were read
     left, right = (b_bar, y) if trans in (0, "N") else (y, b_bar)
-    columns = (len(a), 1 if b_bar.ndim == 1 else b_bar.shape[1])  # not -1: a may be (0, 0)
-    full, diagonal = -(left.reshape(columns) @ right.reshape(columns).T), int(unit_diagonal)
+    full, diagonal = -(_columns(left) @ _columns(right).T), int(unit_diagonal)
     return np.tril(full, -diagonal) if lower else np.triu(full, diagonal)
+
+
+def _columns(b):
+    """b (n,) or (n, k) as columns; a -1 would fail for n = 0."""
+    return b[:, None] if b.ndim == 1 else b
 
 
 solve_triangular = defvjp(
@@ -45,14 +49,15 @@ solve_triangular = defvjp(
 
 
 def _solve(a, b):
-    if a.ndim != 2:
-        raise ValueError(f"np.linalg.solve of a Tensor: a must have shape (n, n), got {a.shape}")
+    if a.ndim != 2 or b.ndim not in (1, 2):
+        raise ValueError(f"np.linalg.solve of a Tensor: a must have shape (n, n) and b (n,) or "
+                         f"(n, k), got {a.shape} and {b.shape}")
     return np.linalg.solve(a, b)
 
 
 # A y = b: b_bar = A^-T y_bar, A_bar = -b_bar y^T (Giles 2008, 2.2.3)
 defvjp(np.linalg.solve,
-       lambda b_bar, y, a, b: -(b_bar.reshape(len(a), -1) @ y.reshape(len(a), -1).T),
+       lambda b_bar, y, a, b: -(_columns(b_bar) @ _columns(y).T),
        lambda b_bar, y, a, b: b_bar,
        shared=lambda y_bar, y, a, b: np.linalg.solve(a.T, y_bar), forward=_solve)
 

@@ -8,8 +8,8 @@ layer.py.
 Ties and kinks, where a derivative is a matter of policy:
     maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
     abs                 0 at 0
-    clip                1 on the closed interval [a_min, a_max], 0 outside (as torch; JAX halves at
-                        the bounds)
+    clip                1 on the closed interval [a_min, a_max], 0 outside, where it is 1 for the
+                        bound (as torch; JAX halves at the bounds)
     where               the branch that was taken; the other gets an exact 0, but if it *computes*
                         inf or nan there, make its argument safe first (where around the argument,
                         then where around the result)
@@ -121,17 +121,16 @@ defvjp(np.where, None,
        forward=_where)
 
 
-def _clip(x, a_min=None, a_max=None, *, min=None, max=None):
-    return np.clip(x, a_min if min is None else min, a_max if max is None else max)
+def _clip(x, low, high):
+    """np.clip with both bounds, see composed.py; where they cross, it is the upper one."""
+    return np.clip(x, low, high)
 
 
-def _clip_pull(y_bar, y, x, a_min=None, a_max=None, *, min=None, max=None):
-    low, high = a_min if min is None else min, a_max if max is None else max
-    inside = (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
-    return np.where(inside, y_bar, 0)
-
-
-defvjp(np.clip, _clip_pull, forward=_clip)
+# y = x on [low, high], low below, high above
+defvjp(_clip,
+       lambda y_bar, y, x, low, high: np.where((x >= low) & (x <= high), y_bar, 0),
+       lambda y_bar, y, x, low, high: np.where((x < low) & (low <= high), y_bar, 0),
+       lambda y_bar, y, x, low, high: np.where((x > high) | (low > high), y_bar, 0))
 
 # ---------------------------------------------------------------- sums
 

@@ -92,7 +92,7 @@ class Tensor(refuse.Refusals):
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         if function in INSPECTIONS:
             if function is np.full_like and Tensor in map(type, (*args[1:], *kwargs.values())):
-                raise refuse.outside_the_set(function, RULES)
+                raise refuse.outside_the_set(function, RULES, COMPOSED)
             return function(*map(_plain, args), **{key: _plain(x) for key, x in kwargs.items()})
         if function in COMPOSED:
             return _composed(function, args, kwargs)
@@ -176,7 +176,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     """Apply a function with a rule to arguments, at least one a Tensor, and leave a node."""
     rule = RULES.get(function)
     if rule is None:
-        raise refuse.outside_the_set(function, RULES)
+        raise refuse.outside_the_set(function, RULES, COMPOSED)
     if len(args) > rule.most or kwargs and not rule.keywords.issuperset(kwargs):
         raise refuse.signature(function, rule.most, rule.keywords, args, kwargs)
     if kwargs:

@@ -146,7 +146,7 @@ def _record(f: Callable, primals: tuple) -> tuple[Any, list[tuple[list, Tree]], 
     try:
         output = f(*[filled(tree, lifted) for lifted, tree in inputs])  # which f may change
     except ValueError as error:
-        if refuse.NO_NUMBER in str(error.__cause__):  # NumPy hides what the Tensor said
+        if refuse.was_assigned(error):
             raise refuse.assigned() from error
         raise
     finally:

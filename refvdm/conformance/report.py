@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .adapter import Module, WrongAnswer, of_shape
-from .judge import ERROR, FAIL, MISSING, PASS, Truth, Verdict, judge, truth
+from .judge import ERROR, FAIL, MISSING, PASS, Verdict, judge
 from .operation import REGISTER, Operation
+from .tolerance import Truth, truth
 
 
 class Report(NamedTuple):
@@ -93,7 +94,7 @@ def run(adapter: Any, operation: Operation, truths: list[Truth] | None = None) -
         except WrongAnswer as error:
             return Verdict(operation.name, ERROR, len(truths), len(truths), np.inf,
                            f"case {i}: {error}")
-        except Exception as error:  # noqa: BLE001  whatever somebody's code raises is a line of the report
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever somebody's code does
             return Verdict(operation.name, ERROR, len(truths), len(truths), np.inf,
                            f"case {i}: {type(error).__name__}: {error}")
     return judge(operation, truths, answers)

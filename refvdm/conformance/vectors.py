@@ -21,8 +21,8 @@ import numpy as np
 
 from . import wire
 from .adapter import WrongAnswer, as_numbers
-from .judge import Truth, error, truth, worst
 from .operation import REGISTER, Arrays, Operation
+from .tolerance import Truth, error, truth, worst
 
 VERSION = 1
 SUMS = "SHA256SUMS"

@@ -55,17 +55,18 @@ def predict(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Prediction:
     if not hasattr(denoiser, "logits"):
         return Prediction(predict_x_0(denoiser, theta, x_t, t), None)
     shape = (*x_t.shape, "K")
-    logits = checks.returned("denoiser.logits", denoiser.logits(theta, x_t, t), shape, t, log=True)
+    asked = theta, x_t, t
+    logits = checks.answer("denoiser.logits", denoiser.logits, asked, shape, t, log=True)
     if not hasattr(denoiser, "expectation"):
         return Prediction(predict_x_0(denoiser, theta, x_t, t), logits)
-    x_0_hat = denoiser.expectation(logits)
-    return Prediction(checks.returned("denoiser.expectation", x_0_hat, x_t.shape, t), logits)
+    x_0_hat = checks.answer("denoiser.expectation", denoiser.expectation, (logits,), x_t.shape, t)
+    return Prediction(x_0_hat, logits)
 
 
 def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
     """x̂_0(x_t, t) alone. TypeError unless it is an array of floats, ValueError unless it is finite
-    and of x_t's shape; both name t."""
-    return checks.returned("the denoiser", denoiser(theta, x_t, t), x_t.shape, t)
+    and of x_t's shape; both name t, as does an error that the denoiser raised."""
+    return checks.answer("the denoiser", denoiser, (theta, x_t, t), x_t.shape, t)
 
 
 def model_of(who: str, vdm: Any, theta: Tree) -> Model:

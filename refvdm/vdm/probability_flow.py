@@ -118,8 +118,9 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
     way = [gammas[0], gammas[-1]]
     end = solve(augmented, start, way, rtol=rtol, atol=atol, dense=False, **options).zs[-1]
     x_T = end[:, :D].reshape(x.shape)
-    log_base = sum_per_example(log_normal(x_T, 0.0, 0.0)) if base is None else base(x_T)
-    return checks.returned("base", log_base, (n,), log=True) + end[:, D]
+    if base is None:
+        return sum_per_example(log_normal(x_T, 0.0, 0.0)) + end[:, D]
+    return checks.answer("base", base, (x_T,), (n,), log=True) + end[:, D]
 
 
 def _frozen(who: str, vdm: VDM, theta: Tree) -> tuple[Model, np.ndarray]:

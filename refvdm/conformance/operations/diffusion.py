@@ -30,6 +30,15 @@ def _off_by(many: int) -> Callable:
 LATE = Mistake("t is one too large (a 0-based table read at t)", inputs=_off_by(1))
 EARLY = Mistake("t is one too small", inputs=_off_by(-1))
 ALPHA_BAR_IS_ALPHA = "α_t stands in the place of ᾱ_t"
+
+
+def _alpha_alone(betas: Any, **_: Any) -> Arrays:
+    """Levels whose products are the α of these."""
+    a = alphas(betas)
+    return {"betas": 1 - a[1:] / a[:-1]}
+
+
+ALPHA_FOR_ALPHA_BAR = Mistake(ALPHA_BAR_IS_ALPHA, inputs=_alpha_alone)  # where only ᾱ matters
 DEVIATION = Mistake("the second output is a standard deviation",
                     outputs=lambda inputs, outputs: {"var": np.sqrt(outputs["var"])})
 LOG_VARIANCE = Mistake("the second output is the logarithm of the variance",
@@ -98,23 +107,45 @@ def q_marginal(x_0: Any, betas: Any, t: Any) -> Any:
     return each(lambda x, t: spec.q_marginal(x, alphas(betas), t), x_0, t)
 
 
-def _posterior_with(change: Callable) -> Callable:
-    def q_posterior(x_t: Any, x_0: Any, betas: Any, t: Any) -> Any:
-        a = alphas(betas)
-        return each(lambda x_t, x_0, t: change(spec.q_posterior(x_t, x_0, a, t), x_t, x_0, a, t),
-                    x_t, x_0, t)
-    return q_posterior
+def posterior(x_t: Any, x_0: Any, a: Any, t: int, abar: Callable = spec.alpha_bar, back: int = 1,
+              root: Callable = np.sqrt) -> N:
+    """q(x_{t-1} | x_t, x_0) with something else for ᾱ, t - 1 or the roots."""
+    now, before = abar(a, t), abar(a, t - back)
+    mean = (root(a[t]) * (1 - before) * x_t + root(before) * (1 - a[t]) * x_0) / (1 - now)
+    return N(mean, (1 - a[t]) * (1 - before) / (1 - now))
+
+
+def posteriors(names: tuple[str, str]) -> tuple[Mistake, ...]:
+    """The usual mistakes of an operation that has x_t and x_0 under these names."""
+    def of(**how: Any) -> Callable:
+        def q_posterior(betas: Any, t: Any, **x: Any) -> Any:
+            a = alphas(betas)
+            return each(lambda x_t, x_0, t: posterior(x_t, x_0, a, t, **how),
+                        *(x[name] for name in names), t)
+        return q_posterior
+
+    def variance(name: str, of_levels: Callable) -> Mistake:
+        return Mistake(name, outputs=lambda i, outputs: {"var": np.stack(
+            [of_levels(alphas(i["betas"]), t) for t in i["t"]])})
+    return (DEVIATION, LOG_VARIANCE, LATE, EARLY,
+            variance("the variance is β_t, DDPM's larger choice", lambda a, t: 1 - a[t]),
+            variance("the variance is 1 - ᾱ_{t-1}, that of q(x_{t-1} | x_0)",
+                     lambda a, t: 1 - spec.alpha_bar(a, t - 1)),
+            variance("the variance is 1 - ᾱ_t, that of q(x_t | x_0)",
+                     lambda a, t: 1 - spec.alpha_bar(a, t)),
+            Mistake(ALPHA_BAR_IS_ALPHA, instead=of(abar=lambda a, t: a[t])),
+            Mistake("ᾱ_t stands in the place of ᾱ_{t-1} (the table before is not shifted)",
+                    instead=of(back=0)),
+            Mistake("the mean's coefficients lack their roots (α_t, ᾱ_{t-1})",
+                    instead=of(root=lambda x: x)),
+            Mistake(f"{names[0]} and {names[1]} are exchanged", inputs=lambda **x: {
+                names[0]: x[names[1]], names[1]: x[names[0]]}))
 
 
 @operation("13.25", inputs={"x_t": "(batch, D)", "x_0": "(batch, D)", "betas": BETAS,
                             "t": T_EACH.format(2)},
            outputs={"mean": "(batch, D)", "var": "(batch,)"},
-           cases=_cases(("x_t", "x_0"), first=2), notes=INDEX, mistakes=(
-               DEVIATION, LOG_VARIANCE, LATE, EARLY,
-               Mistake("the variance is β_t, DDPM's larger choice", instead=_posterior_with(
-                   lambda q, x_t, x_0, a, t: N(q.mean, 1 - a[t]))),
-               Mistake("x_t and x_0 are exchanged",
-                       inputs=lambda x_t, x_0, **_: {"x_t": x_0, "x_0": x_t})))
+           cases=_cases(("x_t", "x_0"), first=2), notes=INDEX, mistakes=posteriors(("x_t", "x_0")))
 def q_posterior(x_t: Any, x_0: Any, betas: Any, t: Any) -> Any:
     """q(x_{t-1} | x_t, x_0), normal"""
     return each(lambda x_t, x_0, t: spec.q_posterior(x_t, x_0, alphas(betas), t), x_t, x_0, t)

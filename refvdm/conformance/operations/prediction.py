@@ -8,16 +8,10 @@ import numpy as np
 
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
-from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels, scales
 from .diffusion import EARLY, LATE
 
 KINDS = ("x_0", "eps", "v", "score")
-
-
-def scales(a: Any, t: int) -> tuple[Any, Any]:
-    """√ᾱ_t and √(1 - ᾱ_t)."""
-    abar = spec.alpha_bar(a, t)
-    return np.sqrt(abar), np.sqrt(1 - abar)
 
 
 def to_x_0(kind: str, value: Any, x_t: Any, s: Any, n: Any) -> Any:

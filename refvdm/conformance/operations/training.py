@@ -8,8 +8,8 @@ import numpy as np
 
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
-from .bound import LINEAR
-from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .common import BETAS, INDEX, LINEAR, OF_LINEAR, T_EACH, alphas, each, levels
+from .diffusion import ALPHA_FOR_ALPHA_BAR
 
 
 def _loss_cases(rng: np.random.Generator) -> Iterator[Arrays]:
@@ -61,10 +61,10 @@ def _scaled(name: str, factor: Callable) -> Mistake:
                        instead=_loss_with(lambda a, t: _snr(a, t))),
                Mistake("the weight is SNR_t/2, not (SNR_{t-1} - SNR_t)/2", instead=_loss_with(
                    lambda a, t: (len(a) - 2) * _snr(a, t) / 2)),
-               Mistake("the table of the network is read at t, not t - 1",
-                       inputs=lambda A, b, **_: {"A": np.roll(A, -1, 0), "b": np.roll(b, -1, 0)}),
-               Mistake("A is applied transposed",
-                       inputs=lambda A, **_: {"A": np.swapaxes(A, 1, 2)})))
+               Mistake("the weight is SNR_t - SNR_{t+1}, of the next step", instead=_loss_with(
+                   lambda a, t: (len(a) - 2) * (_snr(a, t) - (
+                       _snr(a, t + 1) if t + 1 < len(a) else 0)) / 2)),
+               ALPHA_FOR_ALPHA_BAR, *OF_LINEAR))
 def training_loss(x_0: Any, betas: Any, A: Any, b: Any, t: Any, eps: Any) -> Any:
     """(T - 1) KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)), p with q's variance"""
     return _loss_with(lambda a, t: (len(a) - 2) * (_snr(a, t - 1) - _snr(a, t)) / 2)(
