@@ -35,7 +35,7 @@ from refvdm.vdm.network import MLPNetwork, RegressionDenoiser
 from refvdm.vdm.probability_flow import flow_log_prob, velocity
 
 NAME = "vdm_2d"
-args = experiment.options(experiment.arguments(NAME, __doc__, steps=6000))
+args = experiment.options(experiment.arguments(NAME, __doc__, steps=10_000))
 
 # %% The model; its denoiser's own schedule is replaced by the learned one wherever it is used
 RING, T, GAMMA_1, GAMMA_T, VARIANCE = Ring(), 100, -6.0, 6.0, 2e-3
@@ -156,11 +156,15 @@ def density_picture(plt, theta):
     ours = flow_log_prob(vdm, single, grid.astype(np.float32), base=base, rtol=1e-3, atol=1e-4)
     from_normal = ours - exact.log_prob(x_Ts[0], T) + log_normal(x_Ts[0], 0.0, 0.0).sum(axis=1)
     figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.6))
-    densities = [np.exp(p).reshape(n, n) for p in (exact.log_prob(grid, 1), ours, from_normal)]
+    truth, cell = exact.log_prob(grid, 1), (2 * half / (n - 1)) ** 2
+
+    def title(name, log_p):
+        away = cell * np.sum(np.exp(truth) * (truth - log_p))
+        return f"the learned flow, from {name}: {away:.3f} nats away"
+
     common.show_densities(
-        figure, axes, densities, half,
-        ["true density of x_1", "the learned flow, from the true q(x_T)",
-         "the same flow, from N(0, I)"])
+        figure, axes, [np.exp(log_p).reshape(n, n) for log_p in (truth, ours, from_normal)], half,
+        ["true density of x_1", title("q(x_T)", ours), title("N(0, I)", from_normal)])
     return figure
 
 
