@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import checks
 from .checkpoint import CheckpointError
 from .fit import NonFiniteLoss
 from .lock import InUse
@@ -23,6 +24,11 @@ QUICK_STEPS = 10
 def arguments(name: str, description: str | None, steps: int | None) -> argparse.ArgumentParser:
     """A parser with --steps, --seed, --out, --quick and --fresh, to which more may be added;
     steps=None: no default of its own."""
+    checks.instance("arguments: name", name, str)
+    if description is not None:
+        checks.instance("arguments: description", description, str)
+    if steps is not None:
+        checks.integer("arguments: steps", steps)
     parser = argparse.ArgumentParser(
         prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=at_least(1), default=steps,
@@ -49,6 +55,8 @@ def options(parser: argparse.ArgumentParser,
     (see _told) end it from now on with one line and exit status 2, Ctrl-C with 130; every other
     error keeps its traceback.
     """
+    checks.instance("options: parser", parser, argparse.ArgumentParser)
+    argv = None if argv is None else checks.words("options: argv", argv)
     main_file = getattr(sys.modules["__main__"], "__file__", None)
     ours = main_file is not None and Path(main_file).resolve() == Path(sys.argv[0]).resolve()
     if argv is None and ours:
@@ -63,6 +71,8 @@ def options(parser: argparse.ArgumentParser,
 
 def at_least(low: int) -> Callable[[str], int]:
     """The type, for argparse, of an integer of at least `low`."""
+    low = checks.integer("at_least: low", low, -10**9)
+
     def integer(text: str) -> int:
         try:
             n = int(text)
@@ -85,11 +95,13 @@ class Refused(ValueError):
 def call(name: str, main: Callable, parser: argparse.ArgumentParser,
          argv: Sequence[str] | None = None) -> int:
     """For a program that is a function: main(options), and the exit status, as guarded."""
+    _check_main(name, main)
     return guarded(name, main, options(parser, argv))
 
 
 def guarded(name: str, main: Callable, args: Any) -> int:
     """main(args); what goes wrong is one clear line on stderr. Returns the exit status."""
+    _check_main(name, main)
     try:
         main(args)
     except (Exception, KeyboardInterrupt) as error:
@@ -98,6 +110,11 @@ def guarded(name: str, main: Callable, args: Any) -> int:
         print(f"{name}: {told[1]}", file=sys.stderr)
         return told[0]
     return 0
+
+
+def _check_main(name: Any, main: Any) -> None:
+    checks.instance("the command's name", name, str)
+    checks.function("the command's main", main, "main(args)")
 
 
 def _told(error: BaseException) -> tuple[int, str] | None:

@@ -62,6 +62,7 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .autodiff import ravel
 from .command import Refused, arguments, at_least, call, guarded, in_notebook, options
 from .fit import Fit, fit
@@ -82,7 +83,9 @@ class Run:
     """
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
-        self.name, self.args, self.out, self.pictures = name, args, Path(args.out), tuple(pictures)
+        checks.instance("Run: args", args, argparse.Namespace)
+        self.name, self.args, self.out = checks.instance("Run: name", name, str), args, args.out
+        self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
 
@@ -107,8 +110,9 @@ class Run:
         settings: what else does.
         """
         mine = {key: value for key, value in self._options().items() if key != "steps"}
+        mine |= {} if settings is None else checks.instance("Run.fit: settings", settings, dict)
         return fit(loss, theta, rng, steps=self.args.steps, checkpoint=self.checkpoint,
-                   settings=mine | (settings or {}), **more)
+                   settings=mine, **more)
 
     def finish(self, results: Callable[[], dict], draw: Callable[[Any, dict], dict | None],
                closing: Callable[[dict], str]) -> dict:
@@ -120,6 +124,9 @@ class Run:
             results are new or a picture is missing, and matplotlib is there; in a notebook always.
         closing(found) -> the last lines.
         """
+        checks.function("Run.finish: results", results, "results()")
+        checks.function("Run.finish: draw", draw, "draw(plt, found)")
+        checks.function("Run.finish: closing", closing, "closing(found)")
         if new := not self.metrics.exists():
             print("trained; now the results and pictures", flush=True)
             found = {"run": self._identity(), **results()}
@@ -185,6 +192,7 @@ class Run:
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path that becomes `path` at the end: the file is whole or not there."""
+    path = checks.file("whole: path", path)
     temporary = path.with_name(f".{path.name}.tmp")
     yield temporary
     os.replace(temporary, path)
@@ -195,12 +203,16 @@ def whole(path: Path) -> Iterator[Path]:
 
 def about(trained: Fit, **more: Any) -> dict:
     """What metrics.json says of every training; `more` are settings of the experiment's own."""
+    checks.instance("about: trained", trained, Fit)
     return {"best_step": trained.best_step, "steps": trained.step, **more,
             "parameters": int(ravel(trained.best)[0].size), "history": trained.history}
 
 
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
     """The mean of x (n,) and its standard error."""
+    x = checks.reals("mean_and_error: x", x, ("n",))
+    if not x.size:
+        raise ValueError("mean_and_error: x must hold at least one number, got none")
     return float(np.mean(x)), float(np.std(x)) / math.sqrt(len(x))
 
 

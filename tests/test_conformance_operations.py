@@ -6,8 +6,8 @@ import pytest
 
 from refvdm.conformance import OPERATIONS
 from refvdm.conformance.judge import PASS, judge
-from refvdm.conformance.tolerance import error, truth, worst
 from refvdm.conformance.operation import rounded
+from refvdm.conformance.tolerance import error, truth, worst
 
 DTYPES = [np.float64, np.float32]
 EVERY = [(name, mistake) for name, operation in OPERATIONS.items() for mistake in operation.mistakes]

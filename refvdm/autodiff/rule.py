@@ -40,7 +40,7 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     TypeError when a function or pull is not callable or there are none. Check a rule with
     `check_vjp`.
     """
-    named = [p for p in (function, *pulls, each, shared, forward) if p is not None]
+    named = [function, *(p for p in (*pulls, each, shared, forward) if p is not None)]
     like = each or next((p for p in pulls if p), None)
     if not all(map(callable, named)) or like is None:
         raise refuse.no_pull()

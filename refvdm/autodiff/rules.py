@@ -27,8 +27,11 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
+from ..values import axis as checked_axis
+from ..values import flag
 from .rule import defvjp
 from .tensor import Array, _getitem
+from .tree import numbers
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -174,7 +177,8 @@ def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     SciPy's function of the same name, which does not dispatch on its own. x may hold -inf, not
     +inf: an all -inf slice gives -inf with gradient 0.
     """
-    return scipy.special.logsumexp(x, axis=axis, keepdims=keepdims)
+    x, keepdims = numbers("logsumexp: x", x), flag("logsumexp: keepdims", keepdims)
+    return scipy.special.logsumexp(x, checked_axis("logsumexp: axis", axis), keepdims=keepdims)
 
 
 def _logsumexp_pull(y_bar, y, x, axis=None, keepdims=False):
@@ -191,7 +195,8 @@ def log_softmax(x: Array, axis: Any = None) -> Array:
     Of an array or a Tensor. SciPy's function of the same name and default, which does not dispatch
     on its own; JAX's has axis=-1.
     """
-    return scipy.special.log_softmax(x, axis=axis)
+    axis = checked_axis("log_softmax: axis", axis)
+    return scipy.special.log_softmax(numbers("log_softmax: x", x), axis)
 
 
 log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=None:

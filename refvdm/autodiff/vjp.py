@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import flag, function
 from . import refuse
 from .tensor import Recording, Rule, Tape, Tensor
 from .tree import EXTRAORDINARY, Tree, filled, is_float, leaves, matched, tree_map
@@ -29,6 +30,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     TypeError for a primal without a float leaf, a Tensor as a primal, and whatever f does that
     would lose a gradient.
     """
+    function("vjp: f", f, "f(*primals)")
     output, inputs, tape = _record(f, primals)
     outputs = leaves(output)
     like = filled(output, outputs)  # f's owner may change the container that f returned
@@ -48,7 +50,9 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
     With has_aux the first part is (value, aux), aux as plain arrays. ValueError when f does not
     return a scalar (shape ()); the errors of `vjp`.
     """
+    function("value_and_grad: f", f, "f(*args)")
     _check_argnum(argnum)
+    has_aux = flag("value_and_grad: has_aux", has_aux)
 
     def g(*args: Any, **kwargs: Any) -> tuple:
         y, inputs, tape = _record(*_of_one(f, argnum, args, kwargs))
@@ -78,6 +82,7 @@ def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tr
 
     f returns one array. One pullback for each of its elements: for small outputs.
     """
+    function("jacobian: f", f, "f(*args)")
     _check_argnum(argnum)
 
     def g(*args: Any, **kwargs: Any) -> Tree:
