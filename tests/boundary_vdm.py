@@ -107,6 +107,8 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      ConvertedDenoiser(network, schedule, parametrisation)(None, x_t, t),
      network=("callable", lambda theta, x, t: x / 2),
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
+case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
+     None, x_t, t), x_t=X_0, t=("real times", THREE))
 
 case("Schedule", lambda gamma: Schedule(gamma).gamma, gamma=("reals", np.arange(4.0)))
 case("Schedule.from_betas", lambda betas: Schedule.from_betas(betas).gamma, betas=("reals", np.full(4, 0.5)))
@@ -126,6 +128,9 @@ case("LearnedSchedule", lambda T, gamma_1, gamma_T, form, ends, hidden, paramete
      T, gamma_1, gamma_T, form=form, ends=ends, hidden=hidden)(parameters).gamma, T=("integer", T),
      gamma_1=("number", -3.0), gamma_T=("number", 3.0), form=("word", "table"), ends=("word", "learned"),
      hidden=("integer", 4), parameters=("parameters", THETA["schedule"]))
+case("LearnedSchedule.__call__", lambda parameters: LEARNED(parameters).gamma,
+     ("parameters", "gamma_1 = 0.5, log_range = 0.5"), parameters=("parameters", THETA["schedule"]))
+case("LearnedVariance.__call__", VARIANCE, parameters=("parameters", THETA["variance"]), schedule=S)
 case("LearnedSchedule.init", lambda rng: LearnedSchedule(T, form="network").init(rng), rng=("rng", None))
 case("LearnedVariance", lambda T, parameters, schedule: LearnedVariance(T)(parameters, schedule), T=("integer", T),
      parameters=("parameters", THETA["variance"]), schedule=S)
@@ -159,6 +164,9 @@ case("PointsDenoiser.log_masses", POINTS.log_masses, **asked)
 
 case("MLPNetwork", lambda **a: MLPNetwork(**a).mlp.sizes,
      D=("integer", 3), n_out=("integer", 2), hidden=("integer", 4), layers=("integer", 2), activation=("any", "tanh"))
+SMALL = MLPNetwork(D, 2, 3, 2)
+case("MLPNetwork.__call__", lambda theta, x, level: SMALL(theta, x, level), theta=("weights", SMALL.init(rng, float)),
+     x=("any", X), level=("any", rng.standard_normal((N, 8))))
 case("MLPNetwork.init", lambda rng, dtype: MLPNetwork(2, 2).init(rng, dtype), rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork", lambda **a: AxialNetwork(**a)._shapes["in"]["W"], side=("integer", 2), n_out=("integer", 1),
      channels=("integer", 2), layers=("integer", 2))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import checks
 from .adapter import Module, WrongAnswer, of_shape
 from .judge import ERROR, FAIL, MISSING, PASS, Verdict, judge
 from .operation import REGISTER, Operation
@@ -86,6 +87,8 @@ def check(adapter: Any, *, only: Iterable[str] = ("*",), skip: Iterable[str] = (
     >>> report.status, "log-variance" in report.table()
     (1, True)
     """
+    only, skip, expect_fail = (checks.words(f"check: {name}", patterns) for name, patterns in (
+        ("only", only), ("skip", skip), ("expect_fail", expect_fail)))
     adapter = adapter if hasattr(adapter, "answer") else Module(adapter)
     chosen = [operation for name, operation in REGISTER.items()
               if _matches(name, only) and not _matches(name, skip)]
