@@ -35,6 +35,7 @@ class MLPField:
         self.net, self.time = MLP((sizes[0] + time, *sizes[1:]), activation), time
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
+        """Random parameters, as MLP.init."""
         return self.net.init(rng, dtype)
 
     def __call__(self, z: Any, t: Any, theta: dict) -> Any:

@@ -106,6 +106,7 @@ class LearnedVariance:
         self.T = checks.integer("LearnedVariance: T", T, 2)
 
     def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """float64 parameters; nothing in them is random."""
         return {"raw": np.full(self.T - 1, -4.0)}
 
     def __call__(self, parameters: dict, schedule: Schedule) -> Array:
