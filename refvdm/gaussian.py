@@ -3,7 +3,8 @@ covariance, one Gaussian at a time, by Cholesky factors.
 
 The variance comes as its logarithm, so that none is ever rounded to 0. Every argument is a real
 number, an array of floats or a Tensor; TypeError for anything else, arrays of integers too. Inner
-loops come here, so values are not looked at: as in NumPy's own functions nan gives nan.
+loops come to the diagonal ones, so values are not looked at: as in NumPy's own functions nan gives
+nan. Those with full covariance raise ValueError for what is not finite.
 """
 from __future__ import annotations
 
@@ -79,6 +80,22 @@ def sum_per_example(terms: Array) -> Array:
     """
     checks.floats("sum_per_example: terms", terms, finite=False)
     return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
+
+
+def squared_distance(x: Array, y: Array) -> Any:
+    """|x - y|² of each example: (batch, ...) -> (batch,), arrays and Tensors alike."""
+    error = x - y
+    return np.add.reduce(np.square(error), axis=tuple(range(1, error.ndim))), error
+
+
+def _along(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """c (batch,) times x (batch, ...)."""
+    return c.reshape(c.shape + (1,) * (x.ndim - 1)) * x
+
+
+squared_distance = defvjp(squared_distance,
+                          lambda d_bar, d, x, y: _along(2 * d_bar, d[1]),
+                          lambda d_bar, d, x, y: _along(-2 * d_bar, d[1]), saves=True)
 
 
 def elementwise(name: str, x: Any) -> Any:
@@ -158,4 +175,4 @@ def _one_gaussian(who: str, **given: Any) -> None:
             expected = "(D, D)" if name.startswith("factor") else "(D,)"
             raise ValueError(f"{who}: {name} must have shape {expected}, got {np.shape(x)}; the "
                              f"first argument has {D}")
-        checks.floats(f"{who}: {name}", x, (...,), finite=False)
+        checks.floats(f"{who}: {name}", x, (...,))

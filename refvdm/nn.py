@@ -62,7 +62,8 @@ class MLP:
 
 
 def float_dtype(who: str, dtype: Any) -> np.dtype:
-    """The dtype of parameters: real floats. TypeError for others, which would round them to 0.
+    """The dtype of parameters: real floats, in the machine's byte order. TypeError for others,
+    which would round them to 0.
 
     >>> from refvdm.nn import float_dtype
     >>> float_dtype("init", np.float32)
@@ -74,7 +75,7 @@ def float_dtype(who: str, dtype: Any) -> np.dtype:
         raise TypeError(f"{who}: dtype must be that of real floats, got {dtype!r}") from None
     if found.kind != "f":
         raise TypeError(f"{who}: parameters must be of a float dtype, got {found}")
-    return found
+    return np.dtype(found.type)
 
 
 def time_features(t: Array, n: int, lowest: float, highest: float,

@@ -244,7 +244,7 @@ def _walk_back(tape: Tape, inputs: list[tuple[list, Tree]], outputs: list,
             x_bar = np.asarray(pull(s, y, *args, **kwargs))
             if x_bar.shape != x.value.shape:
                 x_bar = unbroadcast(x_bar, x.value.shape, rule)
-            if x_bar.dtype is not x.value.dtype:
+            if x_bar.dtype != x.value.dtype:
                 x_bar = x_bar.astype(x.value.dtype)
             add(x, x_bar)
 

@@ -33,7 +33,7 @@ class Flow(Layer):
         self.layers = [is_layer(f"Flow: layers[{i}]", layer)
                        for i, layer in enumerate(checks.listed("Flow: layers", layers))]
         if not self.layers:
-            raise ValueError("Flow: expected at least one layer, got none")
+            raise ValueError("Flow: layers must hold at least one layer, got none")
 
     def init(self, rng: np.random.Generator, data: Array | None = None,
              dtype: Any = np.float64) -> list[Tree]:

@@ -134,8 +134,8 @@ class Squeeze(Layer):
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         f, shape = self.factor, checks.lengths("Squeeze: shape", shape)
         if len(shape) != 3 or shape[0] % f or shape[1] % f:
-            raise ValueError(f"Squeeze: expected images (h, w, c) with h and w multiples of {f}, "
-                             f"got {shape}")
+            raise ValueError(f"Squeeze: the shape of an example x must be (h, w, c) with h and "
+                             f"w multiples of {f}, got {shape}")
         return shape[0] // f, shape[1] // f, shape[2] * f * f
 
     def forward(self, theta: Tree, x: Array) -> tuple[Array, Array]:
@@ -148,7 +148,7 @@ class Squeeze(Layer):
         y, f = checks.floats("Squeeze: y", y, ("batch", "h", "w", "c")), self.factor
         n, h, w, c = y.shape
         if c % (f * f):
-            raise ValueError(f"Squeeze: expected shape (batch, h, w, c) with c a multiple of "
+            raise ValueError(f"Squeeze: y must have shape (batch, h, w, c) with c a multiple of "
                              f"{f * f}, got {y.shape}")
         c = c // (f * f)
         blocks = np.transpose(np.reshape(y, (n, h, w, c, f, f)), (0, 1, 4, 2, 5, 3))
@@ -185,7 +185,7 @@ class Split(Layer):
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         shape = checks.lengths("Split: shape", shape)
         if shape != self.shape:
-            raise ValueError(f"Split: made for examples of shape {self.shape}, got {shape}")
+            raise ValueError(f"Split: made for examples x of shape {self.shape}, got {shape}")
         return (math.prod(shape),)
 
     def forward(self, theta: Tree, x: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array, stop_gradient
 from ..autodiff.tree import Tree
-from ..gaussian import sum_per_example
+from ..gaussian import squared_distance
 from .kl import examples
 from .learned import LearnedSchedule
 from .schedule import factor, scales
@@ -72,5 +72,5 @@ def continuous_kl(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | 
     signal, width = scales(gamma)
     x = factor(signal, x_0) * x_0 + factor(width, x_0) * eps  # 13.28
     t = np.interp(gamma, table, np.arange(1.0, vdm.schedule.T + 1))
-    error = sum_per_example(np.square(x_0 - model.x_0_hat(x, t)))
+    error = squared_distance(x_0, model.x_0_hat(x, t))
     return factor(0.5 * (last - first) * np.exp(-gamma), error) * error

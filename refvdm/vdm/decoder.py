@@ -19,7 +19,7 @@ from scipy.special import log_ndtr, ndtr
 
 from .. import checks
 from ..autodiff import Array, Tensor, log_softmax, stop_gradient
-from ..gaussian import LOG_2PI, sum_per_example
+from ..gaussian import LOG_2PI, squared_distance, sum_per_example
 from .model import Prediction
 from .schedule import Schedule, scales
 
@@ -40,7 +40,7 @@ class GaussianDecoder:
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         # log N(x_0; x̂_0, variance I), the sum of log_normal over an example's D elements
-        error, D = sum_per_example(np.square(x_0 - prediction.x_0_hat)), x_0.size // len(x_0)
+        error, D = squared_distance(x_0, prediction.x_0_hat), x_0.size // len(x_0)
         return error * (-0.5 / self.variance) - 0.5 * D * (LOG_2PI + math.log(self.variance))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:

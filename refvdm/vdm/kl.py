@@ -15,14 +15,14 @@ import numpy as np
 
 from .. import checks
 from ..autodiff import Array, Tensor
-from ..gaussian import kl_normal, sum_per_example
+from ..gaussian import kl_normal, squared_distance, sum_per_example
 from .forward import noisy
 from .schedule import Schedule, factor
 
 
 def kl_prior(schedule: Schedule, x_0: Array) -> Array:
     """prior_kl for an x_0 that has been checked."""
-    squares, D = sum_per_example(np.square(x_0)), x_0.size // len(x_0)
+    squares, D = squared_distance(x_0, 0.0), x_0.size // len(x_0)
     alpha_bar_T = factor(schedule.alpha_bar[schedule.T], squares)
     # ½ (ᾱ_T |x_0|² + D (1 - ᾱ_T) - D - D log(1 - ᾱ_T))
     return 0.5 * (alpha_bar_T * squares + D * factor(schedule.prior_spread, squares))
@@ -32,7 +32,7 @@ def kl_same_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> 
     """diffusion_kl for arguments that have been checked."""
     # the posteriors at x_0 and x̂_0 have one variance; their means differ
     # by a multiple of x_0 - x̂_0
-    error = sum_per_example(np.square(x_0 - x_0_hat))
+    error = squared_distance(x_0, x_0_hat)
     return 0.5 * schedule.at(t, error).snr_drop * error
 
 

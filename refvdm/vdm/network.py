@@ -12,20 +12,9 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array, defvjp, linear
 from ..autodiff.tree import Tree
-from ..nn import MLP
+from ..nn import MLP, float_dtype
 from .decoder import level_logits, rising
 from .schedule import LEVEL_FEATURES, Schedule, Scheduled
-
-
-def float_dtype(name: str, dtype: Any) -> np.dtype:
-    """A dtype of floats, in the machine's byte order."""
-    try:
-        made = np.dtype(dtype)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-    if made.kind != "f":
-        raise TypeError(f"{name} must be one of floats, got {made}")
-    return made.newbyteorder("=")
 
 
 class Network(Protocol):
@@ -71,7 +60,7 @@ class MLPNetwork:
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """The MLP's parameters, the last layer 0: training starts from the output's own best
         guess."""
-        dtype = float_dtype("MLPNetwork: dtype", dtype)
+        dtype = float_dtype("MLPNetwork", dtype)
         theta = self.mlp.init(checks.generator("MLPNetwork: rng", rng), dtype)
         theta[list(theta)[-2]][:] = 0
         return theta
@@ -113,7 +102,7 @@ class AxialNetwork:
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """Random parameters, the last layer 0: training starts from the output's own best guess."""
-        dtype = float_dtype("AxialNetwork: dtype", dtype)
+        dtype = float_dtype("AxialNetwork", dtype)
         normal = checks.generator("AxialNetwork: rng", rng).standard_normal
         side, c, e = self.side, self.channels, LEVEL_FEATURES
         n_line, n_in = side * c, side * c + e

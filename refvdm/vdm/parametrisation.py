@@ -22,7 +22,7 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array
 from ..autodiff.tree import Tree
-from ..gaussian import sum_per_example
+from ..gaussian import squared_distance
 from .forward import noisy
 from .model import under
 from .schedule import Schedule, Scheduled, factor
@@ -121,7 +121,7 @@ def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
     truth = checks.floats("weighted_error: truth", truth)
     weight = loss_weight(schedule, t, truth, parametrisation)
     prediction = checks.like("weighted_error: prediction", prediction, "truth", truth, finite=True)
-    error = sum_per_example(np.square(truth - prediction))
+    error = squared_distance(truth, prediction)
     return factor(weight, error) * error
 
 

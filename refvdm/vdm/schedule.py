@@ -203,7 +203,8 @@ class Schedule(Constructors):
     def features_at(self, t: Any, x: Array) -> Any:
         """Sines and cosines of gamma_t in x's dtype (batch, 8), for x (batch, ...); t as there. The
         slowest is nearly linear over gamma in [-10, 10], the fastest has a period of 6."""
-        t = np.broadcast_to(self._time(t), (len(x),))
+        t = self._time(t)
+        t = t if t.ndim else np.full(len(x), t)
         if t.dtype.kind in "iu" and not isinstance(self.gamma, Tensor):
             return self._tables(x.dtype).level_features[t]
         return level_features(self.gamma_at(t), x.dtype)
@@ -211,7 +212,7 @@ class Schedule(Constructors):
     def _time(self, t: Any) -> np.ndarray:
         if type(t) is not np.ndarray or t.dtype.kind not in "iu":
             t = checks.reals("t", t, (...,), finite=False)
-        if t.size and not (1 <= t.min() and t.max() <= self.T):
+        if t.size and not (1 <= np.minimum.reduce(t, None) and np.maximum.reduce(t, None) <= self.T):
             raise ValueError(f"t must lie in [1, {self.T}], got {span(t)}")
         return t
 
@@ -234,7 +235,7 @@ class Schedule(Constructors):
 
     def _tables(self, dtype: np.dtype) -> Any:
         """What has the tables in this dtype."""
-        if dtype == np.float64 or isinstance(self.gamma, Tensor):
+        if dtype.type is np.float64 or isinstance(self.gamma, Tensor):
             return self
         if dtype not in self._rounded:
             self._rounded[dtype] = Rounded(self, dtype)
