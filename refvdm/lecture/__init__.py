@@ -1,6 +1,6 @@
 """The lecture as code, to be read beside it: every equation one small function, in its symbols.
 
-    flows.py        13.1
+    flows.py        §13.1
     hvae.py         13.2-13.5 and, the same once more, 13.18-13.21
     neural_ode.py   13.6-13.12
     adjoint.py      13.13-13.17

@@ -1,4 +1,5 @@
-"""A neural ODE's field: an MLP of the state, and of the time if asked, and its own backward pass.
+"""A neural ODE's field, NN of 13.8: an MLP of the state, and of the time if asked, and its own
+backward pass.
 """
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""α_t "learned as parameters" (13.4.2): a schedule that is a function of parameters, and a reverse
+"""α_t "learned as parameters" (§13.4.2): a schedule that is a function of parameters, and a reverse
 variance that is.
 
 What is learned is gamma_t, rising by construction. All terms of the bound then depend on it: 13.29
