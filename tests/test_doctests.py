@@ -7,6 +7,8 @@ import inspect
 import numpy as np
 import pytest
 
+import refvdm
+
 PARTS = (
     "autodiff", "checkpoint", "conformance", "datasets", "experiment", "fit", "flows", "gaussian", "mhvae", "nn",
     "ode", "optim", "vdm", "vdm.denoiser", "vdm.network",
@@ -31,6 +33,13 @@ THINGS = {name: thing for part in PARTS for name, thing in public(part).items()}
 
 def test_there_are_many():
     assert len(THINGS) > 100 and {"vdm.VDM", "ode.adjoint", "flows.PLU", "autodiff.vjp"} <= set(THINGS)
+
+
+def test_the_first_page():
+    """help(refvdm) names every part, and its example runs."""
+    assert all(f"refvdm.{part}" in refvdm.__doc__ for part in (*refvdm._MODULES,))
+    assert doctest.testmod(refvdm, optionflags=FLAGS) == (0, 6)
+    assert doctest.testmod(refvdm.lecture, optionflags=FLAGS) == (0, 6)
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))
