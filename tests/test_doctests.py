@@ -17,15 +17,13 @@ FLAGS = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 
 
 def public(part):
-    """{dotted name: function or class} of what a part offers: its __all__, or what it defines."""
+    """{dotted name: function or class} of what a part offers: its __all__; of vdm's files the classes."""
     module = importlib.import_module(f"refvdm.{part}")
-    names = getattr(module, "__all__", None) or [
-        name for name, thing in vars(module).items()
-        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__
-    ]  # fmt: skip
-    things = {f"{part}.{name}": getattr(module, name) for name in names}
-    wanted = inspect.isclass if "." in part else lambda thing: inspect.isclass(thing) or inspect.isfunction(thing)
-    return {name: thing for name, thing in things.items() if wanted(thing)}
+    things = {f"{part}.{name}": thing for name, thing in vars(module).items() if name in getattr(module, "__all__", ())}
+    if "." in part:
+        here = {name: thing for name, thing in vars(module).items() if name[0] != "_" and inspect.isclass(thing)}
+        things = {f"{part}.{name}": thing for name, thing in here.items() if thing.__module__ == module.__name__}
+    return {name: thing for name, thing in things.items() if inspect.isclass(thing) or inspect.isfunction(thing)}
 
 
 THINGS = {name: thing for part in PARTS for name, thing in public(part).items()}
