@@ -26,6 +26,8 @@ import numpy as np
 from . import checks
 from .autodiff.tree import EXTRAORDINARY, Tree
 
+__all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
+
 FORMAT, VERSION = "refvdm checkpoint", 1
 MARK = b"sha256 "
 DIGEST = 64  # hexadecimal digits behind the mark

@@ -17,6 +17,8 @@ from scipy.special import hyp1f1
 from . import checks
 from .autodiff import Array, Tensor, defvjp, solve_triangular
 
+__all__ = ["kl_normal", "kl_normal_full", "log_normal", "log_normal_full"]
+
 LOG_2PI = math.log(2 * math.pi)
 
 

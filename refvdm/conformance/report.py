@@ -61,11 +61,13 @@ class Report(NamedTuple):
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
+        """How many of each verdict, one line."""
         counts = {kind: sum(v.status == kind for v in self.verdicts)
                   for kind in (PASS, FAIL, ERROR, MISSING)}
         return ", ".join(f"{n} {kind}" for kind, n in counts.items())
 
     def json(self, **header: Any) -> str:
+        """The verdicts and the status as JSON, after `header`."""
         rows = [{**v._asdict(), "worst": v.worst if np.isfinite(v.worst) else str(v.worst)}
                 for v in self.verdicts]
         return json.dumps({**header, "verdicts": rows, "status": self.status}, indent=1)

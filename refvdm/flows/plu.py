@@ -1,4 +1,4 @@
-"""The PLU layer of 13.1: y = W x with W = P L U, so that log|det W| is a sum of d numbers.
+"""The PLU layer of §13.1: y = W x with W = P L U, so that log|det W| is a sum of d numbers.
 
     P    a fixed permutation, P = I[perm], so W x = (L U x)[perm]
     L    unit lower triangular: I + lower
@@ -6,7 +6,7 @@
 
     det W = det P prod(sign) exp(sum(log_scale))
 
-Printed in 13.1: det W = det L det U, which lacks the sign det P = ±1; and that W = L U fails when
+Printed in §13.1: det W = det L det U, which lacks the sign det P = ±1; and that W = L U fails when
 W11 = 0. It fails more often: without P every leading principal minor must be non-zero, and
 [[1,1,0],[1,1,1],[0,1,1]] has W11 = 1 but no L U. With P every invertible W has one.
 """

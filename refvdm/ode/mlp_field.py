@@ -1,4 +1,5 @@
-"""A neural ODE's field: an MLP of the state, and of the time if asked, and its own backward pass.
+"""A neural ODE's field, NN of 13.8: an MLP of the state, and of the time if asked, and its own
+backward pass.
 """
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ class MLPField:
         self.net, self.time = MLP((sizes[0] + time, *sizes[1:]), activation), time
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
+        """Random parameters, as MLP.init."""
         return self.net.init(rng, dtype)
 
     def __call__(self, z: Any, t: Any, theta: dict) -> Any:

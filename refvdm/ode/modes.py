@@ -1,4 +1,4 @@
-"""The gradient of a loss that sees the solution of an ODE, in four modes.
+"""The gradient of a loss that sees the solution of an ODE, 13.10-13.17, in four modes.
 
     backsolve      adjoint.py: the augmented state, z among it, integrated backward
     interpolated   adjoint.py: the same with z from the interpolant of the forward solution

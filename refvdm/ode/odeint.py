@@ -1,4 +1,4 @@
-"""The solution of an ODE as one differentiable operation, for use inside vjp and grad."""
+"""The solution of an ODE, 13.8, as one differentiable operation, for use inside vjp and grad."""
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -38,11 +38,13 @@ class GaussianDecoder:
         self.variance = checks.positive("GaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         # log N(x_0; x̂_0, variance I), the sum of log_normal over an example's D elements
         error, D = squared_distance(x_0, prediction.x_0_hat), x_0.size // len(x_0)
         return error * (-0.5 / self.variance) - 0.5 * D * (LOG_2PI + math.log(self.variance))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps
 
 
@@ -69,6 +71,7 @@ class DiscretizedGaussianDecoder:
         self.variance = checks.positive("DiscretizedGaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         k = np.argmax(one_hot("DiscretizedGaussianDecoder", x_0, self.levels), axis=-1)
         deviation = math.sqrt(self.variance)
         # an open end is FAR out: infinity would meet 0 in a gradient
@@ -81,6 +84,7 @@ class DiscretizedGaussianDecoder:
         return sum_per_example(above + log_one_minus_exp(below - above))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         x = prediction.x_0_hat + math.sqrt(self.variance) * eps
         inner = (self.levels[1:] + self.levels[:-1]) / 2
         k = np.searchsorted(inner, checks.unrecorded("sample", x, "a level has no gradient"))
@@ -130,11 +134,13 @@ class CategoricalDecoder:
         return log_softmax(logits, axis=-1)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         chosen = one_hot("CategoricalDecoder", x_0, self.levels)
         log_probs = np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0)
         return sum_per_example(np.sum(log_probs, axis=-1))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         k, _ = choose(np.exp(self.log_probs(x_1, prediction, schedule)), eps)
         return self.levels.astype(x_1.dtype)[k]
 
@@ -163,12 +169,15 @@ class ExactDecoder:
         self.denoiser = denoiser
 
     def with_schedule(self, schedule: Schedule) -> ExactDecoder:
+        """The same for other noise levels."""
         return ExactDecoder(self.denoiser.with_schedule(schedule))
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         return self.denoiser.log_posterior(x_0, x_1, np.ones(len(x_1), int))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
 
 

@@ -39,6 +39,7 @@ class ELBO(NamedTuple):
 
     @classmethod
     def of(cls, reconstruction: Any, prior_kl: Any, diffusion_kl: Any) -> ELBO:
+        """The three terms and their total."""
         return cls(reconstruction, prior_kl, diffusion_kl, reconstruction - prior_kl - diffusion_kl)
 
 

@@ -1,4 +1,4 @@
-"""α_t "learned as parameters" (13.4.2): a schedule that is a function of parameters, and a reverse
+"""α_t "learned as parameters" (§13.4.2): a schedule that is a function of parameters, and a reverse
 variance that is.
 
 What is learned is gamma_t, rising by construction. All terms of the bound then depend on it: 13.29
@@ -106,6 +106,7 @@ class LearnedVariance:
         self.T = checks.integer("LearnedVariance: T", T, 2)
 
     def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """float64 parameters; nothing in them is random."""
         return {"raw": np.full(self.T - 1, -4.0)}
 
     def __call__(self, parameters: dict, schedule: Schedule) -> Array:

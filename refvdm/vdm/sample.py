@@ -1,4 +1,4 @@
-"""Sampling: down the chain p(x_{t-1} | x_t) from x_T to data, or faster, by DDIM."""
+"""Sampling: down the chain p(x_{t-1} | x_t) of 13.24 from x_T to data, or faster, by DDIM."""
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The variational diffusion model of 13.4.2 as its users see it: arguments are checked here, noise
+"""The variational diffusion model of §13.4.2 as its users see it: arguments are checked here, noise
 and times are drawn here. The bound itself is in elbo.py, p in model.py, q in forward.py."""
 from __future__ import annotations
 
