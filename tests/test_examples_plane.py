@@ -137,7 +137,7 @@ CHECKS = {
 
 
 def test_images_stand_side_by_side_with_a_gap(monkeypatch):
-    """Three images in two columns: each where it belongs, nan between them and where none is left; white in colour."""
+    """Three images in two columns: each where it belongs, high is black, in colour bright; grey between them."""
     class Axes:
         set_title = axis = staticmethod(lambda *args, **kwargs: None)
 
@@ -146,14 +146,14 @@ def test_images_stand_side_by_side_with_a_gap(monkeypatch):
 
     monkeypatch.syspath_prepend(str(EXAMPLES))
     common = importlib.import_module("common")
-    axes, images = Axes(), np.arange(1.0, 19.0).reshape(3, 2, 3)
-    common.show_images(axes, images, 2, "", 0, 1)
-    assert axes.sheet.shape == (7, 9)
-    for image, corner in zip(images, ((1, 1), (1, 5), (4, 1))):
-        np.testing.assert_array_equal(axes.sheet[corner[0] : corner[0] + 2, corner[1] : corner[1] + 3], image)
-    assert np.isnan(axes.sheet).sum() == 63 - 18
-    common.show_images(axes, images[..., None].repeat(3, axis=3), 2, "", 0, 20)
-    assert axes.sheet.shape == (7, 9, 3) and axes.sheet[0].min() == 1 and axes.sheet[1, 1, 0] == 1 / 20
+    axes, images = Axes(), np.arange(1.5, 19.0).reshape(3, 2, 3)
+    for shown, shade in ((images, 1 - images / 20), (images[..., None].repeat(3, axis=3), images / 20)):
+        common.show_images(axes, shown, 2, "", 0, 20)
+        assert axes.sheet.shape == (7, 9, 3) and np.ptp(axes.sheet, axis=-1).max() == 0
+        for image, corner in zip(shade, ((1, 1), (1, 5), (4, 1))):
+            found = axes.sheet[corner[0] : corner[0] + 2, corner[1] : corner[1] + 3, 0]
+            np.testing.assert_allclose(found, image, rtol=1e-12)
+        assert (axes.sheet[..., 0] == 0.85).sum() == 63 - 18
 
 
 def test_the_digits_cost_of_a_flat_density_is_that_of_the_uniform_model():
