@@ -79,6 +79,14 @@ class Run:
     args: as of `options`; pictures: the names that `finish` will draw. With args.fresh an earlier
     run is moved away. On entering, InUse when another run has the folder; Refused when it holds
     results or pictures without a checkpoint: they are somebody's own, and stay as they are.
+
+    >>> import tempfile
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.Run("ring", parser.parse_args(["--out", folder + "/run"])) as run:
+    ...         print(type(run).__name__)
+    Run
     """
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
@@ -185,7 +193,16 @@ class Run:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` at the end: the file is whole or not there."""
+    """A temporary path that becomes `path` at the end: the file is whole or not there.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.whole(pathlib.Path(folder) / "a.txt") as path:
+    ...         _ = path.write_text("all of it")
+    ...     print([file.name for file in pathlib.Path(folder).iterdir()])
+    ['a.txt']
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     yield temporary
     os.replace(temporary, path)
@@ -195,13 +212,26 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def about(trained: Fit, **more: Any) -> dict:
-    """What metrics.json says of every training; `more` are settings of the experiment's own."""
+    """What metrics.json says of every training; `more` are settings of the experiment's own.
+
+    >>> from refvdm import experiment
+    >>> from refvdm.fit import Fit
+    >>> theta = {"w": np.zeros((2, 3))}
+    >>> experiment.about(Fit(theta, theta, 1.5, 40, [], 100), layers=2)
+    {'best_step': 40, 'steps': 100, 'layers': 2, 'parameters': 6, 'history': []}
+    """
     return {"best_step": trained.best_step, "steps": trained.step, **more,
             "parameters": int(ravel(trained.best)[0].size), "history": trained.history}
 
 
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
-    """The mean of x (n,) and its standard error."""
+    """The mean of x (n,) and its standard error.
+
+    >>> from refvdm import experiment
+    >>> mean, error = experiment.mean_and_error(np.array([1.0, 2.0, 3.0]))
+    >>> mean, round(error, 4)
+    (2.0, 0.4714)
+    """
     return float(np.mean(x)), float(np.std(x)) / math.sqrt(len(x))
 
 
@@ -217,7 +247,13 @@ LOOK = {"figure.constrained_layout.use": True, "axes.titlesize": 11, "axes.title
 
 def pyplot() -> Any:
     """matplotlib.pyplot, but for notebooks drawing to files and never to a screen, with the
-    package's look; None, and a word, without it."""
+    package's look; None, and a word, without it.
+
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> plt is None or hasattr(plt, "subplots")
+    True
+    """
     try:
         import matplotlib
     except ImportError:
@@ -233,7 +269,15 @@ def pyplot() -> Any:
 
 def save_picture(plt: Any, figure: Any, path: Path) -> None:
     """The figure as a png file, whole or not there; the figure is closed, but in a notebook, which
-    shows it."""
+    shows it.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     if plt is not None:  # matplotlib is there
+    ...         experiment.save_picture(plt, plt.figure(), pathlib.Path(folder) / "empty.png")
+    """
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
     if not in_notebook():

@@ -38,6 +38,9 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
     complex and 1e-3 for float32 primals (whose expected values are computed in float64); atol
     defaults to rtol times the largest expected element (a rounding floor when all are 0).
     ValueError for an unknown method; whatever f and vjp raise.
+
+    >>> from refvdm.autodiff import check_vjp
+    >>> check_vjp(lambda x, w: np.tanh(x @ w), np.array([0.3, -0.8]), np.array([[1.0], [0.5]]))
     """
     if method not in ("central", "complex"):
         raise ValueError(f"check_vjp: method must be 'central' or 'complex', got {method!r}")

@@ -70,6 +70,10 @@ def linear(x: Array, W: Array, b: Array, activation: str = "identity") -> Array:
 
     x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out), arrays and Tensors alike. ValueError
     for other shapes or an unknown activation, TypeError for arrays that are no floats.
+
+    >>> from refvdm.autodiff import linear
+    >>> linear(np.array([1.0, -2.0]), np.eye(2), np.array([0.5, 0.5]), "relu").tolist()
+    [1.5, 0.0]
     """
     x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
     if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[0] or b.shape != W.shape[1:]:

@@ -18,6 +18,11 @@ def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] 
     with unit_diagonal without its diagonal, and only what is read has a gradient.
     scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
     ValueError for other shapes.
+
+    >>> from refvdm.autodiff import solve_triangular
+    >>> L, b = np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([4.0, 5.0])
+    >>> solve_triangular(L, b, lower=True).tolist()
+    [2.0, 3.0]
     """
     if np.ndim(a) != 2 or np.ndim(b) not in (1, 2):
         raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), "

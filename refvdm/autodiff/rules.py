@@ -173,6 +173,10 @@ def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
     SciPy's function of the same name, which does not dispatch on its own. x may hold -inf, not
     +inf: an all -inf slice gives -inf with gradient 0.
+
+    >>> from refvdm.autodiff import logsumexp
+    >>> np.allclose(logsumexp(np.array([-1e4, -1e4])), -1e4 + np.log(2.0), rtol=1e-15)
+    True
     """
     return scipy.special.logsumexp(x, axis=axis, keepdims=keepdims)
 
@@ -190,6 +194,10 @@ def log_softmax(x: Array, axis: Any = None) -> Array:
 
     Of an array or a Tensor. SciPy's function of the same name and default, which does not dispatch
     on its own; JAX's has axis=-1.
+
+    >>> from refvdm.autodiff import log_softmax
+    >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(12).tolist()
+    [0.25, 0.75]
     """
     return scipy.special.log_softmax(x, axis=axis)
 

@@ -71,6 +71,12 @@ class Tensor(refuse.Refusals):
     First derivatives only. Everything that would quietly turn it into an array (`np.asarray`,
     `float`, `if x`, `array += x`, functions without a rule) raises a TypeError that says what to
     write instead.
+
+    >>> from refvdm.autodiff import vjp
+    >>> y, pullback = vjp(lambda x: x * float(x), np.array(2.0))
+    Traceback (most recent call last):
+        ...
+    TypeError: a Tensor cannot become a Python number or truth value ...
     """
 
     __slots__ = ("index", "recording", "value")
@@ -206,7 +212,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         arrays.append(arg)
         if dtype is None:
             dtype = arg.dtype
-        elif arg.dtype is not dtype:
+        elif arg.dtype != dtype:
             mixed = True
     if recording is None or recording.tape is None:
         raise refuse.ended(function)
@@ -216,7 +222,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         arrays[position] = np.array(arrays[position], dtype)
     y = rule.forward(*arrays, **kwargs)
     value = np.asarray(y[0] if rule.saves else y)
-    if value.dtype is not dtype:
+    if value.dtype != dtype:
         value = value.astype(dtype)
     recording.tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
     return Tensor(value, recording, len(recording.tape) - 1)

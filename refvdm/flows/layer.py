@@ -42,6 +42,15 @@ class Layer(Protocol):
     Whatever has these four methods is a layer. One that derives from this class has `init` and
     `output_shape` from here: no parameters, and a shape that does not change. The layers here act
     on the last axis at every position between batch and last axis, and sum log_det over positions.
+
+    >>> from refvdm.flows import Flow, Layer
+    >>> class Double(Layer):
+    ...     def forward(self, theta, x):
+    ...         return 2 * x, np.full(len(x), np.log(2) * x[0].size)
+    ...     def inverse(self, theta, y):
+    ...         return y / 2, np.full(len(y), -np.log(2) * y[0].size)
+    >>> Flow([Double()]).forward([()], np.ones((1, 3)))[0].tolist()
+    [[2.0, 2.0, 2.0]]
     """
 
     def init(self, rng: Any, data: Any = None, dtype: Any = np.float64) -> Tree:

@@ -37,6 +37,13 @@ class PLU(Layer):
     Cost for n positions: forward and inverse 2 n d² flops (a dense product's), log_det d additions.
     ValueError for d < 1; for a theta of other keys or shapes, a `perm` that is no permutation, a
     `sign` that is not ±1, and nan in what is read. TypeError for other dtypes.
+
+    >>> from refvdm.flows import PLU
+    >>> layer, W = PLU(2), np.array([[0.0, 2.0], [1.0, 3.0]])
+    >>> theta = layer.from_matrix(W)
+    >>> y, log_det = layer.forward(theta, np.array([[1.0, 1.0]]))
+    >>> y.tolist(), np.exp(log_det).round(12).tolist()
+    ([[2.0, 4.0]], [2.0])
     """
 
     def __init__(self, d: int):

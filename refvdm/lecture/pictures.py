@@ -69,7 +69,8 @@ def resnet(plt, rng):
         ax.plot(*np.array(path).T, color=colour, marker=mark, lw=1, label=f"h = 1/{n // 4}"
                 if n > 4 else "h = 1, the ResNet")
     ax.plot(*np.array(curve).T, color=ONE, lw=2, label="h → 0, the ODE")
-    ax.legend()
+    ax.set_ylim(top=4.2)  # room for the legend
+    ax.legend(ncol=2, loc="upper left")
     other, bx = panel(plt, "Distance from the flow at T1", "number of steps", xscale="log",
                       yscale="log")
     ns, exact = 2 ** np.arange(2, 11), neural_ode.ode_solver(spiral, START, 0.0, END, THETA, 4000)

@@ -20,6 +20,12 @@ class MLPField:
     theta = field.init(rng) as for MLP, where time=True gives W1 one row more, the last, for t.
     `vjp` is what LinearisedField calls in place of the engine: the same numbers for less than half
     of the time on small states. ValueError when the first and last size differ.
+
+    >>> from refvdm.ode import MLPField, solve
+    >>> field = MLPField((2, 16, 2))
+    >>> theta = field.init(np.random.default_rng(0))
+    >>> solve(field, np.ones((5, 2)), [0.0, 1.0], theta).zs.shape
+    (2, 5, 2)
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh", time: bool = False):

@@ -40,10 +40,15 @@ class Decoder(Protocol):
 
 
 class Prediction(NamedTuple):
-    """What a denoiser says at x_t."""
+    """What a denoiser says at x_t: x̂_0 of x_t's shape, and logits (batch, ..., K) or None.
 
-    x_0_hat: Any  # of x_t's shape
-    logits: Any  # (batch, ..., K), or None when it has none
+    >>> from refvdm.vdm import Prediction
+    >>> Prediction(np.zeros((3, 2)), None)._fields
+    ('x_0_hat', 'logits')
+    """
+
+    x_0_hat: Any
+    logits: Any
 
 
 # What the caller's functions return is checked here, where it is taken, and nowhere behind
