@@ -137,9 +137,10 @@ class Run:
         checks.function("Run.finish: closing", closing, "closing(found)")
         if new := not self.metrics.exists():
             print("trained; now the results and pictures", flush=True)
-            found = {"run": self._identity(), **results()}
+            text = json.dumps({"run": self._identity(), **results()}, indent=1)
             with whole(self.metrics) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(text + "\n", encoding="utf-8")
+            found = json.loads(text)  # now as later
         else:
             found = self._found(closing)
             print(f"this run is finished ({self._steps(found)}); --fresh starts over")
