@@ -26,6 +26,8 @@ import numpy as np
 from . import checks
 from .autodiff.tree import EXTRAORDINARY, Tree
 
+__all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
+
 FORMAT, VERSION = "refvdm checkpoint", 1
 MARK = b"sha256 "
 DIGEST = 64  # hexadecimal digits behind the mark
@@ -37,6 +39,17 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: corrupt, truncated, foreign, newer, or of another run.
 
     The file is left as it is.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import CheckpointError, load_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(os.path.join(folder, "a"), "wb") as file:
+    ...         _ = file.write(b"something else")
+    ...     try:
+    ...         load_checkpoint(os.path.join(folder, "a"))
+    ...     except CheckpointError:
+    ...         print("refused")
+    refused
     """
 
 
@@ -48,6 +61,13 @@ def save_checkpoint(path: str | os.PathLike, tree: Tree) -> None:
     dict keys are strings, numbers, bools or None. TypeError, naming the place in the tree, for
     others: what was saved can be loaded. OSError, naming `path`, when it cannot be written;
     ValueError when it is a folder or a device.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(os.path.join(folder, "a"), {"w": np.arange(3.0), "step": 7})
+    ...     print(load_checkpoint(os.path.join(folder, "a"))["step"])
+    7
     """
     path = checks.file("save_checkpoint: path", path)
     arrays: list[np.ndarray] = []
@@ -67,6 +87,13 @@ def load_checkpoint(path: str | os.PathLike) -> Tree:
 
     FileNotFoundError when there is no file, ValueError when it is a folder or a device;
     CheckpointError, saying why, when it cannot be used.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(os.path.join(folder, "a"), [np.arange(3.0), "name"])
+    ...     print(load_checkpoint(os.path.join(folder, "a"))[1])
+    name
     """
     path = checks.file("load_checkpoint: path", path)
     data = path.read_bytes()
@@ -103,8 +130,9 @@ def _encode(tree: Tree, arrays: list[np.ndarray], place: str) -> dict:
     if isinstance(tree, dict):
         for key in tree:
             if isinstance(key, np.generic) or not isinstance(key, (str, int, float, type(None))):
-                raise TypeError(f"save_checkpoint: dict keys must be strings or numbers, got "
-                                f"{key!r} of type {type(key).__name__} in {place or 'the root'}")
+                raise TypeError(f"save_checkpoint: dict keys of a tree must be strings or numbers, "
+                                f"got {key!r} of type {type(key).__name__} in "
+                                f"{place or 'the root'}")
         return {"dict": [[key, _encode(child, arrays, f"{place}[{key!r}]")]
                          for key, child in tree.items()]}
     if isinstance(tree, (list, tuple)):
@@ -116,8 +144,8 @@ def _encode(tree: Tree, arrays: list[np.ndarray], place: str) -> dict:
         return {"array": len(arrays) - 1}
     if tree is None or isinstance(tree, (int, float, str)) and not isinstance(tree, np.generic):
         return {"value": tree}
-    raise TypeError(f"save_checkpoint: expected arrays, numbers, strings, bools and None, "
-                    f"got {checks.what(tree)} at {place or 'the root'}")
+    raise TypeError(f"save_checkpoint: expected arrays, numbers, strings, bools and None in "
+                    f"a tree, got {checks.what(tree)} at {place or 'the root'}")
 
 
 def _decode(node: dict, array: Any) -> Tree:

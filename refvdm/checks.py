@@ -28,7 +28,6 @@ from .values import (
     instance,
     integer,
     lengths,
-    listed,
     number,
     one_of,
     positive,
@@ -63,6 +62,7 @@ __all__ = [
     "sizes",
     "unrecorded",
     "what",
+    "words",
 ]
 
 BATCH = ("batch", ...)
@@ -74,11 +74,11 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
     if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
-    if not _fits(x.shape, shape):
+    if x.shape != shape and not _fits(x.shape, shape):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
-    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.type)
 
 
 def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False) -> Any:
@@ -123,7 +123,7 @@ def levels(name: str, x: Any, K: int) -> np.ndarray:
 
 def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
     """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
-    dtype = np.dtype(dtype).newbyteorder("=")
+    dtype = np.dtype(np.dtype(dtype).type)  # of the machine's byte order
     if eps is not None:
         eps = floats(f"{who}: {name}", eps, tuple(shape))
         return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
@@ -139,6 +139,21 @@ def unrecorded(name: str, tree: Any, why: str) -> Any:
     if any(isinstance(leaf, Tensor) for leaf in leaves(tree)):
         raise TypeError(f"{name} would lose its gradient: {why}; stop_gradient makes it a constant")
     return tree
+
+
+def listed(name: str, things: Any) -> list:
+    """A list or tuple, or the items of an array along its first axis, as a list."""
+    if not isinstance(things, (list, tuple)) and not (isinstance(things, (np.ndarray, Tensor))
+                                                      and things.ndim):
+        raise TypeError(f"{name} must be a list, got {type(things).__name__}")
+    return list(things)
+
+
+def words(name: str, things: Any) -> list[str]:
+    """A list of strings, or a tuple."""
+    if not isinstance(things, (list, tuple)) or not all(isinstance(word, str) for word in things):
+        raise TypeError(f"{name} must be a list of strings, got {things!r}")
+    return list(things)
 
 
 # ---------------------------------------------------------------- parameters
@@ -208,9 +223,13 @@ def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = Fal
         y = floats(f"what {by} returns", y, shape, finite=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error}{asked_at(t)}") from None
-    for bad, at in _first_bad(y, log):
-        raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
-                         f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
+    values = y.value if isinstance(y, Tensor) else y
+    if not is_finite(values):
+        good = values < np.inf if log else np.isfinite(values)  # nan is below nothing
+        if not good.all():
+            bad, at = _first(values, ~good)
+            raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
+                             f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
     return y
 
 
@@ -236,23 +255,25 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
 def _fits(got: tuple, shape: Sequence) -> bool:
     if ... in shape:
         at = list(shape).index(...)
-        behind = len(shape) - at - 1
-        if len(got) < at + behind:
-            return False
-        got = got[:at] + got[len(got) - behind:]
-        shape = (*shape[:at], *shape[at + 1:])
-    return len(got) == len(shape) and all(isinstance(n, str) or n == m for n, m in zip(shape, got))
+        behind = len(got) - (len(shape) - at - 1)
+        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
+    return len(got) == len(shape) and all([n == m or isinstance(m, str)
+                                           for n, m in zip(got, shape)])
+
+
+def is_finite(x: np.ndarray) -> bool:
+    """Whether all of it is finite: one pass, and a closer look when a square overflows."""
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
 
 def _all_finite(name: str, x: Any) -> None:
-    for bad, at in _first_bad(x):
+    values = x.value if isinstance(x, Tensor) else x
+    if not is_finite(values):
+        bad, at = _first(values, ~np.isfinite(values))
         raise ValueError(f"{name} must be finite, got {bad} at index {at}")
 
 
-def _first_bad(x: Any, log: bool = False) -> list[tuple]:
-    """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
-    values = x.value if isinstance(x, Tensor) else x
-    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
-        return []
-    bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
-    return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]
+def _first(values: np.ndarray, bad: np.ndarray) -> tuple:
+    """The first of the bad numbers, and its index."""
+    at = tuple(map(int, np.argwhere(bad)[0]))
+    return values[at], at

@@ -62,6 +62,7 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .autodiff import ravel
 from .command import Refused, arguments, at_least, call, guarded, in_notebook, options
 from .fit import Fit, fit
@@ -79,10 +80,20 @@ class Run:
     args: as of `options`; pictures: the names that `finish` will draw. With args.fresh an earlier
     run is moved away. On entering, InUse when another run has the folder; Refused when it holds
     results or pictures without a checkpoint: they are somebody's own, and stay as they are.
+
+    >>> import tempfile
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.Run("ring", parser.parse_args(["--out", folder + "/run"])) as run:
+    ...         print(type(run).__name__)
+    Run
     """
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
-        self.name, self.args, self.out, self.pictures = name, args, Path(args.out), tuple(pictures)
+        checks.instance("Run: args", args, argparse.Namespace)
+        self.name, self.args, self.out = checks.instance("Run: name", name, str), args, args.out
+        self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
 
@@ -107,8 +118,9 @@ class Run:
         settings: what else does.
         """
         mine = {key: value for key, value in self._options().items() if key != "steps"}
+        mine |= {} if settings is None else checks.instance("Run.fit: settings", settings, dict)
         return fit(loss, theta, rng, steps=self.args.steps, checkpoint=self.checkpoint,
-                   settings=mine | (settings or {}), **more)
+                   settings=mine, **more)
 
     def finish(self, results: Callable[[], dict], draw: Callable[[Any, dict], dict | None],
                closing: Callable[[dict], str]) -> dict:
@@ -120,11 +132,15 @@ class Run:
             results are new or a picture is missing, and matplotlib is there; in a notebook always.
         closing(found) -> the last lines.
         """
+        checks.function("Run.finish: results", results, "results()")
+        checks.function("Run.finish: draw", draw, "draw(plt, found)")
+        checks.function("Run.finish: closing", closing, "closing(found)")
         if new := not self.metrics.exists():
             print("trained; now the results and pictures", flush=True)
-            found = {"run": self._identity(), **results()}
+            text = json.dumps({"run": self._identity(), **results()}, indent=1)
             with whole(self.metrics) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(text + "\n", encoding="utf-8")
+            found = json.loads(text)  # now as later
         else:
             found = self._found(closing)
             print(f"this run is finished ({self._steps(found)}); --fresh starts over")
@@ -184,7 +200,17 @@ class Run:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` at the end: the file is whole or not there."""
+    """A temporary path that becomes `path` at the end: the file is whole or not there.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.whole(pathlib.Path(folder) / "a.txt") as path:
+    ...         _ = path.write_text("all of it")
+    ...     print([file.name for file in pathlib.Path(folder).iterdir()])
+    ['a.txt']
+    """
+    path = checks.file("whole: path", path)
     temporary = path.with_name(f".{path.name}.tmp")
     yield temporary
     os.replace(temporary, path)
@@ -194,13 +220,30 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def about(trained: Fit, **more: Any) -> dict:
-    """What metrics.json says of every training; `more` are settings of the experiment's own."""
+    """What metrics.json says of every training; `more` are settings of the experiment's own.
+
+    >>> from refvdm import experiment
+    >>> from refvdm.fit import Fit
+    >>> theta = {"w": np.zeros((2, 3))}
+    >>> experiment.about(Fit(theta, theta, 1.5, 40, [], 100), layers=2)
+    {'best_step': 40, 'steps': 100, 'layers': 2, 'parameters': 6, 'history': []}
+    """
+    checks.instance("about: trained", trained, Fit)
     return {"best_step": trained.best_step, "steps": trained.step, **more,
             "parameters": int(ravel(trained.best)[0].size), "history": trained.history}
 
 
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
-    """The mean of x (n,) and its standard error."""
+    """The mean of x (n,) and its standard error.
+
+    >>> from refvdm import experiment
+    >>> mean, error = experiment.mean_and_error(np.array([1.0, 2.0, 3.0]))
+    >>> mean, round(error, 4)
+    (2.0, 0.4714)
+    """
+    x = checks.reals("mean_and_error: x", x, ("n",))
+    if not x.size:
+        raise ValueError("mean_and_error: x must hold at least one number, got none")
     return float(np.mean(x)), float(np.std(x)) / math.sqrt(len(x))
 
 
@@ -216,7 +259,13 @@ LOOK = {"figure.constrained_layout.use": True, "axes.titlesize": 11, "axes.title
 
 def pyplot() -> Any:
     """matplotlib.pyplot, but for notebooks drawing to files and never to a screen, with the
-    package's look; None, and a word, without it."""
+    package's look; None, and a word, without it.
+
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> plt is None or hasattr(plt, "subplots")
+    True
+    """
     try:
         import matplotlib
     except ImportError:
@@ -232,7 +281,15 @@ def pyplot() -> Any:
 
 def save_picture(plt: Any, figure: Any, path: Path) -> None:
     """The figure as a png file, whole or not there; the figure is closed, but in a notebook, which
-    shows it."""
+    shows it.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     if plt is not None:  # matplotlib is there
+    ...         experiment.save_picture(plt, plt.figure(), pathlib.Path(folder) / "empty.png")
+    """
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
     if not in_notebook():

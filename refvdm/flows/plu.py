@@ -1,4 +1,4 @@
-"""The PLU layer of 13.1: y = W x with W = P L U, so that log|det W| is a sum of d numbers.
+"""The PLU layer of §13.1: y = W x with W = P L U, so that log|det W| is a sum of d numbers.
 
     P    a fixed permutation, P = I[perm], so W x = (L U x)[perm]
     L    unit lower triangular: I + lower
@@ -6,7 +6,7 @@
 
     det W = det P prod(sign) exp(sum(log_scale))
 
-Printed in 13.1: det W = det L det U, which lacks the sign det P = ±1; and that W = L U fails when
+Printed in §13.1: det W = det L det U, which lacks the sign det P = ±1; and that W = L U fails when
 W11 = 0. It fails more often: without P every leading principal minor must be non-zero, and
 [[1,1,0],[1,1,1],[0,1,1]] has W11 = 1 but no L U. With P every invertible W has one.
 """
@@ -38,6 +38,13 @@ class PLU(Layer):
     Cost for n positions: forward and inverse 2 n d² flops (a dense product's), log_det d additions.
     ValueError for d < 1; for a theta of other keys or shapes, a `perm` that is no permutation, a
     `sign` that is not ±1, and nan in what is read. TypeError for other dtypes.
+
+    >>> from refvdm.flows import PLU
+    >>> layer, W = PLU(2), np.array([[0.0, 2.0], [1.0, 3.0]])
+    >>> theta = layer.from_matrix(W)
+    >>> y, log_det = layer.forward(theta, np.array([[1.0, 1.0]]))
+    >>> y.tolist(), np.exp(log_det).round(12).tolist()
+    ([[2.0, 4.0]], [2.0])
     """
 
     def __init__(self, d: int):

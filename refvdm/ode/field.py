@@ -27,6 +27,12 @@ class Field(Protocol):
 
     which is then used in place of the engine. a has z's shape; what is returned has the shapes of
     z, of z, (P,) with theta's float leaves in the order of `ravel`, and (). See MLPField.
+
+    >>> from refvdm.ode import solve
+    >>> def pendulum(z, t, theta):
+    ...     return np.stack([z[1], -theta["g"] * np.sin(z[0])])
+    >>> solve(pendulum, np.array([0.1, 0.0]), [0.0, 1.0], {"g": np.array(9.8)}).zs.shape
+    (2, 2)
     """
 
     def __call__(self, z: np.ndarray, t: np.ndarray, theta: Tree, /) -> np.ndarray: ...

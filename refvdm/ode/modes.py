@@ -1,4 +1,4 @@
-"""The gradient of a loss that sees the solution of an ODE, in four modes.
+"""The gradient of a loss that sees the solution of an ODE, 13.10-13.17, in four modes.
 
     backsolve      adjoint.py: the augmented state, z among it, integrated backward
     interpolated   adjoint.py: the same with z from the interpolant of the forward solution
@@ -36,20 +36,44 @@ BACKWARD = ("method", "rtol", "atol", "step", "controller", "max_steps")
 
 
 class Adjoint(NamedTuple):
-    """What `adjoint` returns."""
+    """What `adjoint` returns: dL/dz0 of z0's shape, dL/dtheta as a tree like theta (None for its
+    constants) and dL/dts (len(ts),).
 
-    z0: np.ndarray  # dL/dz0, of z0's shape
-    theta: Tree  # dL/dtheta, a tree like theta; None for its constants
-    ts: np.ndarray  # dL/dts (len(ts),)
+    reconstruction_error is z(ts[0]) integrated backward minus z0 (backsolve); trajectory a
+    Trajectory (backsolve and interpolated, unless trajectory=False); stats the cost of this pass,
+    forward_stats that of the solution; what a mode does not have is None.
+
+    >>> from refvdm.ode import adjoint, solve
+    >>> f = lambda z, t, theta: theta * z
+    >>> solution = solve(f, np.array([1.0]), [0.0, 1.0], np.array(0.5))
+    >>> gradient = adjoint(f, solution, np.array([[0.0], [1.0]]))
+    >>> gradient.mode, gradient.ts.round(2).tolist()
+    ('backsolve', [-0.82, 0.82])
+    """
+
+    z0: np.ndarray
+    theta: Tree
+    ts: np.ndarray
     mode: str
-    reconstruction_error: np.ndarray | None  # backsolve: z(ts[0]) integrated backward minus z0
-    trajectory: Trajectory | None  # backsolve and interpolated, unless trajectory=False
-    stats: Stats  # of this pass
-    forward_stats: Stats  # of the solution
+    reconstruction_error: np.ndarray | None
+    trajectory: Trajectory | None
+    stats: Stats
+    forward_stats: Stats
 
 
 class ReconstructionWarning(RuntimeWarning):
-    """z, integrated backward, missed z0 by so much that backsolve's gradient says nothing."""
+    """z, integrated backward, missed z0 by so much that backsolve's gradient says nothing.
+
+    >>> import warnings
+    >>> from refvdm.ode import adjoint, solve
+    >>> f = lambda z, t, theta: -20 * (z - np.cos(t))
+    >>> solution = solve(f, np.zeros(1), [0.0, 2.0])
+    >>> with warnings.catch_warnings(record=True) as found:
+    ...     warnings.simplefilter("always")
+    ...     _ = adjoint(f, solution, np.ones((2, 1)))
+    >>> found[0].category.__name__
+    'ReconstructionWarning'
+    """
 
 
 def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve",
@@ -80,6 +104,13 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
     A ReconstructionWarning when z misses z0 by more than a tenth of its size; SolverError when the
     way back fails or the gradient is not finite; ValueError or TypeError for arguments that make
     no sense.
+
+    >>> from refvdm.ode import adjoint, solve
+    >>> f = lambda z, t, theta: theta * z
+    >>> solution = solve(f, np.array([1.0]), [0.0, 1.0], np.array(0.5))
+    >>> gradient = adjoint(f, solution, np.array([[0.0], [1.0]]))  # L = z(1) = z0 exp(theta)
+    >>> np.allclose([gradient.z0[0], gradient.theta], np.exp(0.5), rtol=1e-4)
+    True
     """
     checks.function("adjoint: f", f, "f(z, t, theta)")
     if isinstance(solution, TreeSolution):

@@ -23,11 +23,18 @@ from .steps import Log, SolverError, Step, StepRecord, fixed_grid, interpolate, 
 
 
 class Stats(NamedTuple):
-    """What one integration cost."""
+    """What one integration cost: nfev evaluations of f, nvjp of its vector-Jacobian product, and
+    how many steps were accepted and rejected.
 
-    nfev: int  # evaluations of f
-    nvjp: int  # evaluations of its vector-Jacobian product
-    accepted: int  # steps
+    >>> from refvdm.ode import solve
+    >>> stats = solve(lambda z, t, theta: -z, np.ones(1), [0.0, 1.0], method="rk4", step=0.25).stats
+    >>> stats.nfev, stats.accepted, stats.rejected
+    (16, 4, 0)
+    """
+
+    nfev: int
+    nvjp: int
+    accepted: int
     rejected: int
 
 
@@ -42,6 +49,11 @@ class Solution:
     solution(t)                 the interpolant at t () or (n,) between ts[0] and ts[-1], of shape
                                 (*t.shape, *z0.shape); only with dense=True
     .path                       with dense=True every accepted Step, for those who walk back
+
+    >>> from refvdm.ode import solve
+    >>> solution = solve(lambda z, t, theta: -z, np.array([1.0, 2.0]), [0.0, 0.5, 1.0])
+    >>> solution.zs.shape, solution(np.array([0.1, 0.2])).shape, float(solution.t[-1])
+    ((3, 2), (2, 2), 1.0)
     """
 
     def __init__(self, field: Counted, ts: np.ndarray, z0: np.ndarray, options: Options,
@@ -138,6 +150,11 @@ def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5
     SolverError with the partial solution when a step size underflows, f or z stops being finite,
     or max_steps is reached; ValueError or TypeError for arguments that make no sense and for what
     f returns.
+
+    >>> from refvdm.ode import solve
+    >>> solution = solve(lambda z, t, theta: theta * z, np.array([1.0]), [0.0, 1.0], np.array(0.5))
+    >>> np.allclose(solution.zs[-1], np.exp(0.5), rtol=1e-5), solution.zs.shape
+    (True, (2, 1))
     """
     checks.function("solve: f", f, "f(z, t, theta)")
     check_z_first(f)
@@ -205,7 +222,16 @@ def solve_field(field: Counted, z0: np.ndarray, ts: np.ndarray, options: Options
 
 
 class TimeWarning(RuntimeWarning):
-    """The field sees times so coarsely that neighbouring stages of a step look the same."""
+    """The field sees times so coarsely that neighbouring stages of a step look the same.
+
+    >>> import warnings
+    >>> from refvdm.ode import solve
+    >>> with warnings.catch_warnings(record=True) as found:
+    ...     warnings.simplefilter("always")
+    ...     _ = solve(lambda z, t, theta: -z, np.ones(1, "f4"), [1e9, 1e9 + 100])
+    >>> found[0].category.__name__
+    'TimeWarning'
+    """
 
 
 def _warn_of_time(dtype: np.dtype, h: float, seen: float) -> None:

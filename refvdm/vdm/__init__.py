@@ -1,4 +1,4 @@
-"""Variational diffusion models, 13.4.
+"""Variational diffusion models, §13.4: 13.22-13.29.
 
     schedule.py             the noise levels
     learned.py              noise levels and variances that are learned

@@ -21,7 +21,7 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array, stop_gradient
 from ..autodiff.tree import Tree
-from ..gaussian import sum_per_example
+from ..gaussian import squared_distance
 from .kl import examples
 from .learned import LearnedSchedule
 from .model import Model
@@ -41,6 +41,13 @@ def continuous_kl(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | 
     as in VDM.elbo_estimate, then eps, standard normal. The denoiser is asked at the real t that has
     this gamma on the vdm's schedule. A learned schedule is a constant here: its ends are not
     differentiated. ValueError for gamma outside the ends.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule, continuous_kl
+    >>> schedule = Schedule.linear_gamma(10, -5.0, 5.0)
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, schedule, GaussianDecoder(0.01))
+    >>> gamma = np.array([0.0])  # (5 + 5)/2 exp(-0) |x_0|²
+    >>> continuous_kl(vdm, None, np.ones((1, 2)), gamma=gamma, eps=np.zeros((1, 2))).tolist()
+    [10.0]
     """
     model, x_0 = _between_ends("continuous_kl", vdm, theta, x_0)
     n, first, last = len(x_0), float(model.schedule.gamma[1]), float(model.schedule.gamma[-1])
@@ -109,5 +116,5 @@ def _density(model: Model, x_0: Array, gamma: np.ndarray, eps: Array) -> Array:
     signal, width = scales(gamma)
     x = factor(signal, x_0) * x_0 + factor(width, x_0) * eps  # 13.28
     t = np.interp(gamma, table, np.arange(1.0, len(table) + 1))
-    error = sum_per_example(np.square(x_0 - model.x_0_hat(x, t)))
+    error = squared_distance(x_0, model.x_0_hat(x, t))
     return factor(0.5 * np.exp(-gamma), error) * error

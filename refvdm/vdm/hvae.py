@@ -1,4 +1,4 @@
-"""The three restrictions of 13.4.2 as code: a VDM is a Markovian hierarchical VAE.
+"""The three restrictions of §13.4.2 as code: a VDM is a Markovian hierarchical VAE.
 
 Its latents have the data's dimension, its encoder is a fixed linear Gaussian (13.22), and x_T is
 standard normal in the limit; what is missing from that is the prior KL of 13.24. So 13.18-13.21

@@ -43,7 +43,12 @@ class Decoder(Protocol):
 
 
 class Prediction(NamedTuple):
-    """What a denoiser says at x_t."""
+    """What a denoiser says at x_t.
+
+    >>> from refvdm.vdm import Prediction
+    >>> Prediction(np.zeros((3, 2)), None).rows(slice(2)).x_0_hat.shape
+    (2, 2)
+    """
 
     x_0_hat: Any  # of x_t's shape
     logits: Any  # (batch, ..., K), or None when it has none

@@ -22,7 +22,7 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array
 from ..autodiff.tree import Tree
-from ..gaussian import sum_per_example
+from ..gaussian import squared_distance
 from .forward import noisy
 from .model import two_outputs, under
 from .schedule import Schedule, Scheduled, factor
@@ -51,6 +51,12 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
     [1, T] or (batch,) of them.
 
     source and target: "x_0", "eps", "v" or "score". ValueError for others, and for other shapes.
+
+    >>> from refvdm.vdm import Schedule, convert, sample_q
+    >>> schedule, x_0, eps = Schedule.cosine(10), np.ones((1, 2)), np.array([[0.5, -1.0]])
+    >>> x_t = sample_q(schedule, x_0, 4, eps=eps)
+    >>> convert(eps, x_t, 4, schedule, source="eps", target="x_0").round(12).tolist()
+    [[1.0, 1.0]]
     """
     for name, kind in (("source", source), ("target", target)):
         checks.one_of(f"convert: {name}", kind, PARAMETRISATIONS)
@@ -82,6 +88,11 @@ def loss_weight(schedule: Schedule, t: Any, x_0: Array, parametrisation: str = "
         v          the weight of x_0 times 1 - ᾱ_t
         score      the weight of eps times 1 - ᾱ_t
         simple     1, for a network that predicts eps; not a bound
+
+    >>> from refvdm.vdm import Schedule, loss_weight
+    >>> schedule = Schedule.from_alpha_bars([0.8, 0.5])
+    >>> round(float(loss_weight(schedule, 2, np.zeros((1, 2)), "x_0")), 9)  # (4 - 1)/2
+    1.5
     """
     noisy("x_0", x_0, schedule, t, first=2)
     known = (*PARAMETRISATIONS, "simple")
@@ -104,11 +115,17 @@ def loss_weight(schedule: Schedule, t: Any, x_0: Array, parametrisation: str = "
 def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
                    parametrisation: str = "eps") -> Array:
     """KL_t = w_t |truth - prediction|² per example (batch,), nats, with the w_t of loss_weight; for
-    "simple" it is |eps - ε̂|², and no bound."""
+    "simple" it is |eps - ε̂|², and no bound.
+
+    >>> from refvdm.vdm import Schedule, weighted_error
+    >>> schedule, x_0 = Schedule.from_alpha_bars([0.8, 0.5]), np.array([[3.0, 4.0]])
+    >>> weighted_error(schedule, x_0, 0 * x_0, 2, "x_0").round(9).tolist()
+    [37.5]
+    """
     truth = checks.floats("weighted_error: truth", truth)
     weight = loss_weight(schedule, t, truth, parametrisation)
     prediction = checks.like("weighted_error: prediction", prediction, "truth", truth, finite=True)
-    error = sum_per_example(np.square(truth - prediction))
+    error = squared_distance(truth, prediction)
     return factor(weight, error) * error
 
 
@@ -146,6 +163,13 @@ class ConvertedDenoiser(Scheduled):
     log_variance_between, for VDM(variance="network"). A learned schedule reaches a network that has
     with_schedule; one that closes over a schedule of its own keeps that. ValueError for other
     parametrisations.
+
+    >>> from refvdm.vdm import ConvertedDenoiser, Schedule
+    >>> schedule = Schedule.cosine(10)
+    >>> denoiser = ConvertedDenoiser(lambda theta, x_t, t: 0 * x_t, schedule, "eps")
+    >>> x_t = np.ones((1, 2))  # without noise in it, x_0 = x_t/√ᾱ_t
+    >>> np.allclose(denoiser(None, x_t, np.array([5])), x_t / schedule.sqrt_alpha_bar[5])
+    True
     """
 
     def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str, *,

@@ -62,6 +62,14 @@ def flow_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | 
 
     options as refvdm.ode.solve takes them. What is left of the noise is √(1 - ᾱ_1) wide; the
     decoder is not asked. TypeError inside a gradient: it would be lost.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule, flow_sample
+    >>> from refvdm.vdm.denoiser import GaussianDenoiser
+    >>> schedule = Schedule.linear_gamma(10, -4.0, 4.0)
+    >>> exact = GaussianDenoiser(np.zeros(1), np.eye(1), schedule)
+    >>> vdm = VDM(exact, schedule, GaussianDecoder(0.01))
+    >>> flow_sample(vdm, None, (1, 1), x_T=np.array([[0.7]])).round(3).tolist()  # N(0, 1) to itself
+    [[0.7]]
     """
     model, gammas = _frozen("flow_sample", vdm, theta)
     x = start_of_chain(shape, rng, checks.unrecorded("flow_sample: x_T", x_T, NO_GRADIENT), theta)
@@ -88,6 +96,14 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
     ValueError for another divergence, probes of another shape, exploding without a base. TypeError
     inside a gradient: it
     would be lost.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule, flow_log_prob
+    >>> from refvdm.vdm.denoiser import GaussianDenoiser
+    >>> schedule = Schedule.linear_gamma(10, -4.0, 4.0)
+    >>> exact = GaussianDenoiser(np.zeros(1), np.eye(1), schedule)
+    >>> vdm = VDM(exact, schedule, GaussianDecoder(0.01))
+    >>> flow_log_prob(vdm, None, np.array([[0.0]])).round(3).tolist()  # data N(0, 1): -½ log 2π
+    [-0.919]
     """
     x = examples("x", checks.unrecorded("flow_log_prob: x", x, NO_GRADIENT))
     checks.one_of("flow_log_prob: divergence", divergence, ("exact", "hutchinson"))

@@ -1,4 +1,4 @@
-"""Sampling: down the chain p(x_{t-1} | x_t) from x_T to data, or faster, by DDIM."""
+"""Sampling: down the chain p(x_{t-1} | x_t) of 13.24 from x_T to data, or faster, by DDIM."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -29,6 +29,12 @@ def ancestral_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator
     with σ_t² the variance of p(x_{t-1} | x_t) and μ_t the mean of q(x_{t-1} | x_t, x̂_0(x_t, t)).
     eps[0] makes the decoder's draw of x_0. The dtype is that of x_T, or of theta's parameters, or
     float64.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import ancestral_path
+    >>> [t for t, x_t in ancestral_path(vdm, None, (3, 2), np.random.default_rng(0))]
+    [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
     """
     model = model_of("sample", vdm, theta)
     x, T = start_of_chain(shape, rng, x_T, theta), model.schedule.T
@@ -53,7 +59,14 @@ def _chain(model: Model, x: Array, rng: Any, eps: Any) -> Iterator[tuple[int, Ar
 def ddim_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | None = None, *,
                 steps: int | None = None, times: Any = None, eta: float = 0.0, x_T: Any = None,
                 eps: Any = None, clip: tuple[float, float] | None = None) -> np.ndarray:
-    """x_0 of shape (n, ...): the end of ddim_path, which tells the arguments."""
+    """x_0 of shape (n, ...): the end of ddim_path, which tells the arguments.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import ddim_sample
+    >>> ddim_sample(vdm, None, (3, 2), np.random.default_rng(0), steps=5).shape
+    (3, 2)
+    """
     *_, (_, x) = ddim_path(vdm, theta, shape, rng, steps=steps, times=times, eta=eta, x_T=x_T,
                            eps=eps, clip=clip)
     return x
@@ -84,6 +97,12 @@ def ddim_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | No
     decoder's; eps[i] is used on the way from the i-th time above t = 1 to the one below it; with
     eta = 0 only eps[0] is drawn.
     ValueError for eta outside [0, 1], steps outside 1..T-1, other times, low >= high.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import ddim_path
+    >>> [t for t, x_t in ddim_path(vdm, None, (3, 2), np.random.default_rng(0), steps=3)]
+    [10, 7, 4, 1, 0]
     """
     eta, model = checks.number("ddim_sample: eta", eta, "[0, 1]"), model_of("sample", vdm, theta)
     falling = _times(model.schedule.T, steps, times)

@@ -1,4 +1,4 @@
-"""The variational diffusion model of 13.4.2 as its users see it: arguments are checked here, noise
+"""The variational diffusion model of §13.4.2 as its users see it: arguments are checked here, noise
 and times are drawn here. The bound itself is in elbo.py, p in model.py, q in forward.py."""
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ class VDM:
     learned. A denoiser or decoder that holds a schedule is given the learned one through
     with_schedule; inside a gradient a learned schedule makes everything float64.
     TypeError or ValueError for parts that do not fit together.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x_t, t: 0 * x_t, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> rng = np.random.default_rng(0)
+    >>> vdm.elbo(None, np.zeros((4, 2)), rng).total.shape, vdm.sample(None, (3, 2), rng).shape
+    ((4,), (3, 2))
     """
 
     def __init__(self, denoiser: Denoiser, schedule: Schedule | LearnedSchedule, decoder: Decoder,
