@@ -66,7 +66,6 @@ class TreeState:
                                  f"{np.shape(part)}")
         return np.concatenate([np.reshape(part, (*lead, -1)) for part in parts], axis=-1)
 
-
     def tolerance(self, name: str, x: Any) -> Any:
         """What is one number for all; a tree like z0, of what broadcasts against its leaves, as
         (n,)."""
