@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Array, Tensor, ravel
 from ..autodiff.tree import Tree, TreesDiffer, filled, is_float, leaves, matched, tree_leaves
 from .field import Field
@@ -86,7 +87,8 @@ class TreeField:
         self.f, self.state = f, state
 
     def __call__(self, z: Any, t: Any, theta: Tree) -> Any:
-        return self._joined(self.f(self.state.tree(z), t, theta))
+        return self._joined(checks.called("the field, given z as the tree that z0 is,", self.f,
+                                          self.state.tree(z), t, theta))
 
     def t_first(self, t: Any, z: Any, theta: Tree) -> Any:
         """As if f were written f(t, z, theta)."""
