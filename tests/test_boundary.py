@@ -37,7 +37,8 @@ TRUSTED = {
     *(f"{kind}.{method}" for kind in ("GaussianDecoder", "DiscretizedGaussianDecoder", "CategoricalDecoder",
                                       "ExactDecoder") for method in ("log_prob", "sample")),
     *(f"{kind}.with_schedule" for kind in ("ExactDecoder", "GaussianDenoiser", "MixtureDenoiser", "PointsDenoiser",
-                                           "RegressionDenoiser", "CategoricalDenoiser", "ConvertedDenoiser", "ExplodingDenoiser")),
+                                           "RegressionDenoiser", "CategoricalDenoiser", "ConvertedDenoiser",
+                                           "ExplodingDenoiser")),
     "TreeSolution", "TreeSolution.__call__"}  # made by solve; the Solution in it checks t
 
 

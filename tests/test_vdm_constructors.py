@@ -82,6 +82,13 @@ def test_no_schedule_that_somebody_means_is_taken_for_another(name, T, first, la
         np.testing.assert_allclose(getattr(Schedule, f"from_{name}")(given).gamma[1:], expected.gamma[1:], atol=1e-8)
 
 
+def test_betas_may_end_in_1_and_only_end_so():
+    assert Schedule.from_betas([0.3, 0.2, 1.0]).ends_in_noise
+    for bad in ([0.3, 1.0, 1.0], [1.0, 0.2, 0.3], [0.3, 0.2, 0.0]):
+        with pytest.raises(ValueError, match="from_betas: expected betas"):
+            Schedule.from_betas(bad)
+
+
 def test_what_the_constructors_refuse():
     betas = np.linspace(1e-4, 0.02, 1000)
     assert Schedule.from_betas(betas).gamma[-1] == pytest.approx(Schedule.linear_beta(1000).gamma[-1], rel=1e-12)
