@@ -469,3 +469,8 @@ def test_a_float32_field_far_from_0_is_warned_of_and_right_near_it():
         solve(f, np.ones(2), [1e9, 1e9 + 100], method="rk4", step=10.0)
         solve(f, np.ones(2, np.float32), [0.0, 100.0], method="rk4", step=10.0)
         solve(f, np.ones(2, np.float32), [1e9, 1e9 + 1e5], method="rk4", step=1e4)
+
+
+def test_a_step_too_small_tells_the_least_of_several_tolerances():
+    with pytest.raises(SolverError, match=r"\(rtol 1e-06, atol 1e-09 at the least\)"):
+        solve(lambda z, t, theta: z**2, np.ones(2), [0, 2.0], atol=np.array([1e-6, 1e-9]))

@@ -178,3 +178,14 @@ def test_what_has_no_limit_says_so():
         with pytest.raises(ValueError, match=r"gamma_T = inf \(ᾱ_T = 0\)"):
             call()
     assert schedule.gamma_at(5.0) == schedule.gamma[5] and schedule.gamma_at(5.5) == np.inf
+
+
+@given(st.lists(st.floats(0.01, 3), min_size=2, max_size=6))
+def test_levels_that_explode(factors):
+    """x_0 + σ_t eps is x_t/√ᾱ_t."""
+    sigmas = np.cumsum(factors)
+    schedule = Schedule.from_sigmas(sigmas.tolist())
+    np.testing.assert_allclose(schedule.sqrt_one_minus_alpha_bar[1:] / schedule.sqrt_alpha_bar[1:], sigmas, rtol=1e-12)
+    for bad in ([0.1], [0.0, 1.0], [-1.0, 1.0], [1.0, 1.0], [0.1, np.inf], [[0.1, 0.2]], []):
+        with pytest.raises(ValueError, match="from_sigmas"):
+            Schedule.from_sigmas(bad)
