@@ -84,8 +84,8 @@ def gradient_report(f: Field, z0: Any, ts: Any, theta: Tree, zs_bar: Any,
 
     Arguments as for `solve` and `adjoint`: zs_bar = dL/dzs is held fixed; options are method, rtol,
     atol, controller, step, max_steps. Where z0 is a tree so is zs_bar; the gradients in the report
-    are of one vector, z0's leaves one after the other. The parts are differences of gradients, which add up to a
-    mode's error before norms are taken:
+    are of one vector, z0's leaves one after the other. The parts are differences of gradients,
+    which add up to a mode's error before norms are taken:
 
         forward solve       the solution itself is not exact: the adjoint integrated tightly along
                             its interpolant, against the exact gradient. For discrete and forward
