@@ -289,8 +289,7 @@ def _fits(got: tuple, shape: Sequence) -> bool:
         at = list(shape).index(...)
         behind = len(got) - (len(shape) - at - 1)
         return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
-    return len(got) == len(shape) and all([n == m or isinstance(m, str)
-                                           for n, m in zip(got, shape)])
+    return len(got) == len(shape) and all(n == m or isinstance(m, str) for n, m in zip(got, shape))
 
 
 def is_finite(x: np.ndarray) -> bool:

@@ -7,7 +7,6 @@ layers. States are trees of arrays, ready for a checkpoint.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 

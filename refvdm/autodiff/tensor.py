@@ -31,7 +31,7 @@ class Rule(NamedTuple):
     """What the engine knows about one function; made by `defvjp`, see rule.py."""
 
     forward: Callable
-    pulls: tuple[Callable | None, ...]
+    pulls: tuple[Any, ...]  # one for each argument, None for one that is a constant
     each: Callable | None  # the pull of argument i when their number is open (concatenate, stack)
     shared: Callable | None
     saves: bool
