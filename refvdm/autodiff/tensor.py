@@ -71,6 +71,12 @@ class Tensor(refuse.Refusals):
     First derivatives only. Everything that would quietly turn it into an array (`np.asarray`,
     `float`, `if x`, `array += x`, functions without a rule) raises a TypeError that says what to
     write instead.
+
+    >>> from refvdm.autodiff import vjp
+    >>> y, pullback = vjp(lambda x: x * float(x), np.array(2.0))
+    Traceback (most recent call last):
+        ...
+    TypeError: a Tensor cannot become a Python number or truth value ...
     """
 
     __slots__ = ("index", "recording", "value")
@@ -92,7 +98,7 @@ class Tensor(refuse.Refusals):
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         if function in INSPECTIONS:
             if function is np.full_like and Tensor in map(type, (*args[1:], *kwargs.values())):
-                raise refuse.outside_the_set(function, RULES)
+                raise refuse.outside_the_set(function, RULES, COMPOSED)
             return function(*map(_plain, args), **{key: _plain(x) for key, x in kwargs.items()})
         if function in COMPOSED:
             return _composed(function, args, kwargs)
@@ -176,7 +182,7 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     """Apply a function with a rule to arguments, at least one a Tensor, and leave a node."""
     rule = RULES.get(function)
     if rule is None:
-        raise refuse.outside_the_set(function, RULES)
+        raise refuse.outside_the_set(function, RULES, COMPOSED)
     if len(args) > rule.most or kwargs and not rule.keywords.issuperset(kwargs):
         raise refuse.signature(function, rule.most, rule.keywords, args, kwargs)
     if kwargs:

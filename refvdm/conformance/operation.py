@@ -39,16 +39,32 @@ class Operation(NamedTuple):
 
     def answer(self, inputs: Arrays, mistakes: tuple[Mistake, ...] = ()) -> Arrays:
         """The outputs by name, in extended precision; with mistakes, the wrong ones."""
-        compute, inputs = self.reference, {key: extended(x) for key, x in inputs.items()}
+        return self.finish(*self.begin(inputs, mistakes), mistakes)
+
+    def begin(self, inputs: Arrays, mistakes: tuple[Mistake, ...] = ()) -> tuple[Arrays, Arrays]:
+        """The inputs that come out of mistakes in them, and the outputs of what is computed."""
+        inputs = {key: extended(x) for key, x in inputs.items()}
         for mistake in mistakes:
             if mistake.inputs is not None:
                 inputs = {**inputs, **mistake.inputs(**inputs)}
-            compute = mistake.instead or compute
-        outputs = self.named(compute(**inputs))
+        instead = [mistake.instead for mistake in mistakes if mistake.instead is not None]
+        outputs = self.named(instead[0](**inputs) if instead else self.reference(**inputs))
+        for other in instead[1:]:
+            outputs = self._both(outputs, self.named(other(**inputs)), inputs)
+        return inputs, outputs
+
+    def finish(self, inputs: Arrays, outputs: Arrays, mistakes: tuple[Mistake, ...]) -> Arrays:
+        """The outputs after mistakes in them."""
         for mistake in mistakes:
             if mistake.outputs is not None:
                 outputs = {**outputs, **mistake.outputs(inputs, outputs)}
         return outputs
+
+    def _both(self, one: Arrays, other: Arrays, inputs: Arrays) -> Arrays:
+        """Two wrong answers at once, number by number: the one that differs from the right one."""
+        right = self.named(self.reference(**inputs))
+        return {name: np.where(np.asarray(y) != right[name], y, other[name])
+                for name, y in one.items()}
 
     def named(self, returned: Any) -> Arrays:
         """What a function of this signature returned, by name. ValueError for another number of

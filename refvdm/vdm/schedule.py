@@ -58,6 +58,11 @@ class Schedule(Constructors):
 
     gamma may be a Tensor (a schedule that is learned); then so are the tables.
     ValueError when T < 2, or gamma is not finite and strictly rising; gamma_T may be inf.
+
+    >>> from refvdm.vdm import Schedule
+    >>> schedule = Schedule.from_betas([0.1, 0.2, 0.5])
+    >>> schedule.T, schedule.alpha_bar.round(4).tolist(), schedule.snr.round(4).tolist()
+    (3, [1.0, 0.9, 0.72, 0.36], [inf, 9.0, 2.5714, 0.5625])
     """
 
     gamma: Any

@@ -1,7 +1,6 @@
-"""The terms of the bound 13.24, in nats per example, and what is trained, 13.29.
+"""The single terms of the bound 13.24, in nats per example.
 
-The denoiser that both sides can build is linear: x̂_0 = A[t-1] x_t + b[t-1], theta = (A, b). The
-decoder is p(x_0 | x_1) = N(x̂_0(x_1, 1), variance I).
+The decoder is p(x_0 | x_1) = N(x̂_0(x_1, 1), variance I).
 """
 from __future__ import annotations
 
@@ -11,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...lecture import loss as spec
-from ...lecture import vdm
 from ...lecture.hvae import N
 from ..operation import Arrays, Mistake, operation
 from .common import BETAS, INDEX, T_EACH, alphas, each, levels
-from .diffusion import EARLY, LATE
+from .diffusion import ALPHA_FOR_ALPHA_BAR, EARLY, LATE
 
 NATS = "(batch,) in nats"
 BITS = Mistake("it is in bits, not nats", outputs=lambda inputs, outputs: {
@@ -30,7 +28,6 @@ HALF = Mistake("the factor 1/2 is forgotten", outputs=lambda inputs, outputs: {
     name: 2 * y for name, y in outputs.items()})
 SIGN = Mistake("its sign is the other one", outputs=lambda inputs, outputs: {
     name: -y for name, y in outputs.items()})
-LINEAR = {"A": "(T, D, D)", "b": "(T, D): x̂_0(x_t, t) = A[t-1] x_t + b[t-1]"}
 
 
 # ---------------------------------------------------------------- single terms
@@ -73,7 +70,7 @@ def _weight(a: Any, t: int) -> Any:
            inputs={"x_0": "(batch, D)", "x_0_hat": "(batch, D)", "betas": BETAS,
                    "t": T_EACH.format(1), "variance": "(): of the decoder, for t = 1"},
            outputs={"kl": NATS}, mistakes=(
-               BITS, MEAN_OVER_D, MEAN_OVER_BATCH, LATE, EARLY, SIGN,
+               BITS, MEAN_OVER_D, MEAN_OVER_BATCH, LATE, EARLY, ALPHA_FOR_ALPHA_BAR, SIGN,
                Mistake("the factor 1/2 of KL_t is forgotten",
                        instead=_kl_t(lambda a, t: 2 * _weight(a, t))),
                Mistake("it is the error |x_0 - x̂_0|² without its weight",
@@ -181,74 +178,3 @@ def _any_of(kl: Callable) -> Callable:
 def kl_t_any_variance(x_t: Any, x_0: Any, x_0_hat: Any, betas: Any, t: Any, p_var: Any) -> Any:
     """KL(q(x_{t-1} | x_t, x_0) ‖ N(mean of q(x_{t-1} | x_t, x_0 = x̂_0), p_var))"""
     return _any_of(spec.KL)(x_t, x_0, x_0_hat, betas, t, p_var)
-
-
-# ---------------------------------------------------------------- the whole bound
-
-
-def _bound_cases(rng: np.random.Generator) -> Iterator[Arrays]:
-    for T, batch, D in ((4, 3, 2), (7, 2, 3)):
-        A = 0.5 * np.eye(D) + 0.2 * rng.standard_normal((T, D, D))
-        yield {"x_0": 0.7 + 1.2 * rng.standard_normal((batch, D)), "betas": levels(rng, T),
-               "A": A, "b": 0.3 * rng.standard_normal((T, D)), "variance": np.array(0.2),
-               "eps": rng.standard_normal((T, batch, D))}
-
-
-def _elbo_terms(x: Any, a: Any, A: Any, b: Any, variance: Any, eps: Any) -> tuple:
-    """(reconstruction, prior_kl, diffusion_kl) of one example, as in lecture.vdm.elbo."""
-    p = spec.p_theta(a, lambda x_t, t: A[t - 1] @ x_t + b[t - 1],
-                     lambda x_1: N(A[0] @ x_1 + b[0], variance))
-    total, prior = vdm.elbo(x, a, p, eps), vdm.prior_kl(x, a)
-    x_1 = spec.q_marginal(x, a, 1).draw(eps[0])
-    reconstruction = p[1](x_1).log_prob(x)
-    return reconstruction, prior, reconstruction - prior - total
-
-
-def _term(name: str, change: Callable) -> Mistake:
-    """Of the three terms, others."""
-    return Mistake(name, outputs=lambda inputs, outputs: _summed(change(inputs, **{
-        key: y for key, y in outputs.items() if key != "total"})))
-
-
-def _summed(terms: Arrays) -> Arrays:
-    total = terms["reconstruction"] - terms["prior_kl"] - terms["diffusion_kl"]
-    return {**terms, "total": total}
-
-
-def _terms(**change: Callable) -> Callable:
-    def changed(inputs: Arrays, **terms: Any) -> Arrays:
-        return {**terms, **{key: f(inputs, terms[key]) for key, f in change.items()}}
-    return changed
-
-
-@operation("13.24", cases=_bound_cases, notes=INDEX, inputs={
-               "x_0": "(batch, D)", "betas": BETAS, **LINEAR, "variance": "(): of the decoder",
-               "eps": "(T, batch, D): eps[t-1] makes x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) eps[t-1]"},
-           outputs={"reconstruction": NATS, "prior_kl": NATS, "diffusion_kl": NATS, "total": NATS},
-           mistakes=(
-               BITS, MEAN_OVER_D, MEAN_OVER_BATCH,
-               _term("the prior's KL is missing", _terms(prior_kl=lambda i, y: 0 * y)),
-               _term("the reconstruction is missing", _terms(reconstruction=lambda i, y: 0 * y)),
-               _term("the KLs' sum is a mean over t", _terms(
-                   diffusion_kl=lambda i, y: y / (len(i["betas"]) - 1))),
-               _term("the KLs' sum counts T terms for T - 1", _terms(
-                   diffusion_kl=lambda i, y: y * len(i["betas"]) / (len(i["betas"]) - 1))),
-               _term("the reconstruction lacks the Gaussian's constants", _terms(
-                   reconstruction=lambda i, y: y + i["x_0"].shape[-1] / 2 * np.log(
-                       2 * np.pi * i["variance"]))),
-               Mistake("the table of the network is read at t, not t - 1",
-                       inputs=lambda A, b, **_: {"A": np.roll(A, -1, 0), "b": np.roll(b, -1, 0)}),
-               Mistake("A is applied transposed",
-                       inputs=lambda A, **_: {"A": np.swapaxes(A, 1, 2)}),
-               Mistake("the noise is read in the other order (eps[T-t] makes x_t)",
-                       inputs=lambda eps, **_: {"eps": eps[::-1]}),
-               Mistake("the decoder's variance is read as a standard deviation",
-                       inputs=lambda variance, **_: {"variance": variance**2}),
-               Mistake("the total is minus the bound, the loss", outputs=lambda i, outputs: {
-                   "total": -outputs["total"]})))
-def elbo(x_0: Any, betas: Any, A: Any, b: Any, variance: Any, eps: Any) -> Any:
-    """total = reconstruction - prior_kl - diffusion_kl, the sum over t = 2..T on given noise"""
-    a = alphas(betas)
-    reconstruction, prior, diffusion = each(
-        lambda x, noise: _elbo_terms(x, a, A, b, variance, noise), x_0, np.swapaxes(eps, 0, 1))
-    return reconstruction, prior, diffusion, reconstruction - prior - diffusion

@@ -8,16 +8,10 @@ import numpy as np
 
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
-from .common import BETAS, INDEX, T_EACH, alphas, each, levels
+from .common import BETAS, INDEX, T_EACH, alphas, each, levels, scales
 from .diffusion import EARLY, LATE
 
 KINDS = ("x_0", "eps", "v", "score")
-
-
-def scales(a: Any, t: int) -> tuple[Any, Any]:
-    """√ᾱ_t and √(1 - ᾱ_t)."""
-    abar = spec.alpha_bar(a, t)
-    return np.sqrt(abar), np.sqrt(1 - abar)
 
 
 def to_x_0(kind: str, value: Any, x_t: Any, s: Any, n: Any) -> Any:
@@ -80,6 +74,9 @@ def _conversions() -> None:
                                instead=_convert(source, target, scales=_one_step)),
                        Mistake("ᾱ and 1 - ᾱ are used without their roots",
                                instead=_convert(source, target, scales=_squared)), LATE, EARLY]
+            if {source, target} != {"eps", "score"}:  # there it is the output's
+                others.append(Mistake("the input has the other sign",
+                                      inputs=lambda value, **_: {"value": -value}))
             operation("13.28, solved for it", outputs={"converted": "(batch, D)"},
                       inputs={"value": f"(batch, D): {source}", "x_t": "(batch, D)",
                               "betas": BETAS, "t": T_EACH.format(1)},

@@ -9,10 +9,9 @@ import numpy as np
 
 from ...lecture import loss as spec
 from ..operation import Arrays, Mistake, operation
-from .bound import LINEAR
-from .common import BETAS, INDEX, T_EACH, alphas, each, levels
-from .diffusion import DEVIATION, EARLY, LATE, LOG_VARIANCE
-from .prediction import scales, to_x_0
+from .common import BETAS, INDEX, LINEAR, OF_LINEAR, T_EACH, alphas, each, levels, scales
+from .diffusion import ALPHA_FOR_ALPHA_BAR, posteriors
+from .prediction import to_x_0
 
 # ---------------------------------------------------------------- one step back
 
@@ -41,14 +40,10 @@ def _eps_mean(x_t: Any, x_0_hat: Any, betas: Any, t: Any) -> Any:
 @operation("13.28 p_θ", outputs={"mean": "(batch, D)", "var": "(batch,)"}, cases=_step_cases,
            inputs={"x_t": "(batch, D)", "x_0_hat": "(batch, D)", "betas": BETAS,
                    "t": T_EACH.format(2)}, notes=INDEX, mistakes=(
-               DEVIATION, LOG_VARIANCE, LATE, EARLY,
-               Mistake("the variance is β_t, DDPM's larger choice", outputs=lambda i, outputs: {
-                   "var": i["betas"][i["t"] - 1]}),
-               Mistake("the variance is 1 - ᾱ_{t-1}, that of q(x_{t-1} | x_0)",
-                       instead=lambda x_t, x_0_hat, betas, t: each(
-                           lambda x, hat, t: (spec.q_posterior(x, hat, alphas(betas), t).mean,
-                                              1 - spec.alpha_bar(alphas(betas), t - 1)),
-                           x_t, x_0_hat, t)),
+               *posteriors(("x_t", "x_0_hat")),
+               Mistake("x_0 hat is read as v", instead=lambda x_t, x_0_hat, betas, t: _reverse(
+                   x_t, each(lambda x, v, t: (to_x_0("v", v, x, *scales(alphas(betas), t)),),
+                             x_t, x_0_hat, t)[0], betas, t)),
                Mistake("x_0 hat is read as eps", instead=_eps_mean)))
 def reverse_step(x_t: Any, x_0_hat: Any, betas: Any, t: Any) -> Any:
     """p(x_{t-1} | x_t) = q(x_{t-1} | x_t, x_0 = x̂_0)"""
@@ -86,6 +81,7 @@ def _keeps_direction(x: Any, hat: Any, a: Any, t: int, s: int, eta: Any, eps: An
            inputs={"x_t": "(batch, D)", "x_0_hat": "(batch, D)", "betas": BETAS,
                    "t": T_EACH.format(2), "s": "(batch,) integers in 1..t-1", "eta": "()",
                    "eps": "(batch, D)"}, notes=INDEX, mistakes=(
+               ALPHA_FOR_ALPHA_BAR,
                Mistake("eta is taken for 0", inputs=lambda eta, **_: {"eta": 0 * eta}),
                Mistake("eta is taken for 1", inputs=lambda eta, **_: {"eta": 0 * eta + 1}),
                Mistake("the step goes to t - 1, not to s", inputs=lambda t, **_: {"s": t - 1}),
@@ -143,23 +139,32 @@ def _run_with(step: Callable, follow: Callable = lambda times: times[1:], last: 
                        instead=lambda **i: _run_with(
                            lambda x, hat, a, t, s: ddim(x, hat, a, t, max(
                                t - len(i["betas"]) // len(i["times"]), 0)))(**i)),
+               Mistake("times do not chain: each step goes to t - 1, the last one too",
+                       instead=_run_with(lambda x, hat, a, t, s: ddim(x, hat, a, t, t - 1),
+                                         last="t - 1")),
+               Mistake("times do not chain: each step goes one stride T/steps down, the last one "
+                       "too", instead=lambda **i: _strides(**i)),
                Mistake("the last step goes to t - 1, not to x̂_0",
                        instead=_run_with(ddim, last="t - 1")),
                Mistake("the last step goes to ᾱ_1, not to x̂_0 (set_alpha_to_one=False)",
                        instead=_run_with(ddim, last="1")),
                Mistake("the last step is missing", instead=_run_with(ddim, last="none")),
-               Mistake("the table of the network is read at t, not t - 1",
-                       inputs=lambda A, b, **_: {"A": np.roll(A, -1, 0), "b": np.roll(b, -1, 0)}),
+               ALPHA_FOR_ALPHA_BAR, *OF_LINEAR,
                Mistake("the network is asked about the time it goes to", instead=lambda **i:
-                       _run_late(**i)),
-               Mistake("A is applied transposed", inputs=lambda A, **_: {
-                   "A": np.swapaxes(A, 1, 2)}),
-               Mistake("the network's output is read as eps", instead=_run_with(
-                   lambda x, hat, a, t, s: ddim(
-                       x, to_x_0("eps", hat, x, *scales(a, t)), a, t, s)))))
+                       _run_late(**i))))
 def ddim_run(x: Any, betas: Any, A: Any, b: Any, times: Any) -> Any:
     """x_0 by DDIM steps from times[0] to times[1], ..., and x̂_0 from the last"""
     return _run_with(ddim)(x, betas, A, b, times)
+
+
+def _strides(x: Any, betas: Any, A: Any, b: Any, times: Any) -> Any:
+    a, stride = alphas(betas), len(betas) // len(times)
+
+    def one(x: Any) -> tuple:
+        for t in times:
+            x = ddim(x, A[t - 1] @ x + b[t - 1], a, t, max(t - stride, 0))
+        return (x,)
+    return each(one, x)
 
 
 def _run_late(x: Any, betas: Any, A: Any, b: Any, times: Any) -> Any:
