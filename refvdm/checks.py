@@ -254,11 +254,9 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
 
 def _fits(got: tuple, shape: Sequence) -> bool:
     if ... in shape:
-        at = list(shape).index(...)
-        behind = len(got) - (len(shape) - at - 1)
-        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
-    return len(got) == len(shape) and all([n == m or isinstance(m, str)
-                                           for n, m in zip(got, shape)])
+        at, many = shape.index(...), len(got) - len(shape) + 1
+        shape = (*shape[:at], *got[at : at + many], *shape[at + 1:])
+    return len(got) == len(shape) and all(n == m or isinstance(m, str) for n, m in zip(got, shape))
 
 
 def is_finite(x: np.ndarray) -> bool:

@@ -84,7 +84,7 @@ def sum_per_example(terms: Array) -> Array:
     return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
 
 
-def squared_distance(x: Array, y: Array) -> Any:
+def squared_distance(x: Array, y: Array | float) -> Any:
     """|x - y|² of each example: (batch, ...) -> (batch,), arrays and Tensors alike."""
     error = x - y
     return np.add.reduce(np.square(error), axis=tuple(range(1, error.ndim))), error
