@@ -112,8 +112,8 @@ def with_extras(who: str, result: Any) -> tuple[Any, dict[str, float]]:
 
 
 def _real(name: str, x: Any) -> float:
-    kind = getattr(x, "dtype", np.dtype(type(x) if isinstance(x, (int, float)) else object)).kind
-    if kind not in "fiub" or np.shape(x) != () or isinstance(x, EXTRAORDINARY):
+    number = isinstance(x, (int, float)) or getattr(getattr(x, "dtype", None), "kind", "O") in "fiub"
+    if not number or np.shape(x) != () or isinstance(x, EXTRAORDINARY):
         raise TypeError(f"fit: {name} must be one real number, got "
                         f"{f'shape {np.shape(x)}' if np.shape(x) else checks.what(x)}")
     return float(stop_gradient(x))
