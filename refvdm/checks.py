@@ -10,6 +10,7 @@ word is any length, ... any number of axes.
 """
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -74,7 +75,7 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
     if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
-    if not _fits(x.shape, shape):
+    if not _fits(x.shape, tuple(shape)):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
@@ -94,7 +95,7 @@ def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False
 def reals(name: str, x: Any, shape: Sequence, *, finite: bool = True) -> np.ndarray:
     """A float64 array of its own from any real numbers, nested lists and integers included."""
     array = _plain(f"{name} must hold real numbers", x, "fiu", float)
-    if not _fits(array.shape, shape):
+    if not _fits(array.shape, tuple(shape)):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {array.shape}")
     if finite:
         _all_finite(name, array)
@@ -223,7 +224,8 @@ def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = Fal
         y = floats(f"what {by} returns", y, shape, finite=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error}{asked_at(t)}") from None
-    for bad, at in _first_bad(y, log):
+    if not is_finite(y) and not (log and np.all(_below_inf(y))):
+        bad, at = _first(y, _below_inf if log else np.isfinite)
         raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
                          f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
     return y
@@ -248,26 +250,35 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
     return array
 
 
-def _fits(got: tuple, shape: Sequence) -> bool:
+@functools.lru_cache(1024)  # a training step asks the same dozen questions every time
+def _fits(got: tuple, shape: tuple) -> bool:
     if ... in shape:
         at = list(shape).index(...)
-        behind = len(shape) - at - 1
-        if len(got) < at + behind:
-            return False
-        got = got[:at] + got[len(got) - behind:]
-        shape = (*shape[:at], *shape[at + 1:])
-    return len(got) == len(shape) and all(isinstance(n, str) or n == m for n, m in zip(shape, got))
+        behind = len(got) - (len(shape) - at - 1)
+        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
+    return len(got) == len(shape) and all(n == m or isinstance(m, str)
+                                          for n, m in zip(got, shape))
+
+
+def is_finite(x: Any) -> bool:
+    """Whether all of an array or Tensor is finite: one pass, and a closer look when a square
+    overflows."""
+    values = x.value if type(x) is Tensor else x
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def _all_finite(name: str, x: Any) -> None:
-    for bad, at in _first_bad(x):
+    if not is_finite(x):
+        bad, at = _first(x, np.isfinite)
         raise ValueError(f"{name} must be finite, got {bad} at index {at}")
 
 
-def _first_bad(x: Any, log: bool = False) -> list[tuple]:
-    """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
-    values = x.value if isinstance(x, Tensor) else x
-    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
-        return []
-    bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
-    return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]
+def _first(x: Any, good: Callable) -> tuple[Any, tuple]:
+    """The first number that is not good, and its index."""
+    values = x.value if type(x) is Tensor else x
+    at = np.argwhere(~good(values))[0]
+    return values[tuple(at)], tuple(map(int, at))
+
+
+def _below_inf(x: Any) -> Any:
+    return x < np.inf  # nan is below nothing
