@@ -26,6 +26,8 @@ import numpy as np
 from . import checks
 from .autodiff.tree import EXTRAORDINARY, Tree
 
+__all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
+
 FORMAT, VERSION = "refvdm checkpoint", 1
 MARK = b"sha256 "
 DIGEST = 64  # hexadecimal digits behind the mark
@@ -37,6 +39,17 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: corrupt, truncated, foreign, newer, or of another run.
 
     The file is left as it is.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import CheckpointError, load_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(os.path.join(folder, "a"), "wb") as file:
+    ...         _ = file.write(b"something else")
+    ...     try:
+    ...         load_checkpoint(os.path.join(folder, "a"))
+    ...     except CheckpointError:
+    ...         print("refused")
+    refused
     """
 
 
@@ -48,6 +61,13 @@ def save_checkpoint(path: str | os.PathLike, tree: Tree) -> None:
     dict keys are strings, numbers, bools or None. TypeError, naming the place in the tree, for
     others: what was saved can be loaded. OSError, naming `path`, when it cannot be written;
     ValueError when it is a folder or a device.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(os.path.join(folder, "a"), {"w": np.arange(3.0), "step": 7})
+    ...     print(load_checkpoint(os.path.join(folder, "a"))["step"])
+    7
     """
     path = checks.file("save_checkpoint: path", path)
     arrays: list[np.ndarray] = []
@@ -67,6 +87,13 @@ def load_checkpoint(path: str | os.PathLike) -> Tree:
 
     FileNotFoundError when there is no file, ValueError when it is a folder or a device;
     CheckpointError, saying why, when it cannot be used.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(os.path.join(folder, "a"), [np.arange(3.0), "name"])
+    ...     print(load_checkpoint(os.path.join(folder, "a"))[1])
+    name
     """
     path = checks.file("load_checkpoint: path", path)
     data = path.read_bytes()

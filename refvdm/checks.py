@@ -75,11 +75,11 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
     if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
-    if not _fits(x.shape, tuple(shape)):
+    if x.shape != shape and not _fits(x.shape, tuple(shape)):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
-    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.type)
 
 
 def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False) -> Any:
@@ -124,7 +124,7 @@ def levels(name: str, x: Any, K: int) -> np.ndarray:
 
 def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
     """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
-    dtype = np.dtype(dtype).newbyteorder("=")
+    dtype = np.dtype(np.dtype(dtype).type)  # of the machine's byte order
     if eps is not None:
         eps = floats(f"{who}: {name}", eps, tuple(shape))
         return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
@@ -224,10 +224,13 @@ def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = Fal
         y = floats(f"what {by} returns", y, shape, finite=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{error}{asked_at(t)}") from None
-    if not is_finite(y) and not (log and np.all(_below_inf(y))):
-        bad, at = _first(y, _below_inf if log else np.isfinite)
-        raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
-                         f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
+    values = y.value if isinstance(y, Tensor) else y
+    if not is_finite(values):
+        good = values < np.inf if log else np.isfinite(values)  # nan is below nothing
+        if not good.all():
+            bad, at = _first(values, ~good)
+            raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
+                             f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
     return y
 
 
@@ -260,25 +263,19 @@ def _fits(got: tuple, shape: tuple) -> bool:
                                           for n, m in zip(got, shape))
 
 
-def is_finite(x: Any) -> bool:
-    """Whether all of an array or Tensor is finite: one pass, and a closer look when a square
-    overflows."""
-    values = x.value if type(x) is Tensor else x
-    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+def is_finite(x: np.ndarray) -> bool:
+    """Whether all of it is finite: one pass, and a closer look when a square overflows."""
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
 
 def _all_finite(name: str, x: Any) -> None:
-    if not is_finite(x):
-        bad, at = _first(x, np.isfinite)
+    values = x.value if isinstance(x, Tensor) else x
+    if not is_finite(values):
+        bad, at = _first(values, ~np.isfinite(values))
         raise ValueError(f"{name} must be finite, got {bad} at index {at}")
 
 
-def _first(x: Any, good: Callable) -> tuple[Any, tuple]:
-    """The first number that is not good, and its index."""
-    values = x.value if type(x) is Tensor else x
-    at = np.argwhere(~good(values))[0]
-    return values[tuple(at)], tuple(map(int, at))
-
-
-def _below_inf(x: Any) -> Any:
-    return x < np.inf  # nan is below nothing
+def _first(values: np.ndarray, bad: np.ndarray) -> tuple:
+    """The first of the bad numbers, and its index."""
+    at = tuple(map(int, np.argwhere(bad)[0]))
+    return values[at], at

@@ -23,7 +23,14 @@ QUICK_STEPS = 10
 
 def arguments(name: str, description: str | None, steps: int | None) -> argparse.ArgumentParser:
     """A parser with --steps, --seed, --out, --quick and --fresh, to which more may be added;
-    steps=None: no default of its own."""
+    steps=None: no default of its own.
+
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=2000)
+    >>> options = parser.parse_args(["--seed", "3"])
+    >>> options.steps, options.seed, options.quick
+    (2000, 3, False)
+    """
     checks.instance("arguments: name", name, str)
     if description is not None:
         checks.instance("arguments: description", description, str)
@@ -54,6 +61,11 @@ def options(parser: argparse.ArgumentParser,
     argv: the options, in place of both. When this is the program that runs, Refused and its like
     (see _told) end it from now on with one line and exit status 2, Ctrl-C with 130; every other
     error keeps its traceback.
+
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=2000)
+    >>> experiment.options(parser, ["--steps", "5"]).steps
+    5
     """
     checks.instance("options: parser", parser, argparse.ArgumentParser)
     argv = None if argv is None else checks.words("options: argv", argv)
@@ -70,7 +82,12 @@ def options(parser: argparse.ArgumentParser,
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """The type, for argparse, of an integer of at least `low`."""
+    """The type, for argparse, of an integer of at least `low`.
+
+    >>> from refvdm import experiment
+    >>> experiment.at_least(1)("7")
+    7
+    """
     low = checks.integer("at_least: low", low, -10**9)
 
     def integer(text: str) -> int:
@@ -89,18 +106,38 @@ def at_least(low: int) -> Callable[[str], int]:
 
 class Refused(ValueError):
     """What was asked for cannot be done, and who gave the command can mend it: raise it for bad
-    options and bad files."""
+    options and bad files.
+
+    >>> from refvdm import experiment
+    >>> def main(args):
+    ...     raise experiment.Refused("no such data set")
+    >>> experiment.guarded("ring", main, None)  # one line on stderr
+    2
+    """
 
 
 def call(name: str, main: Callable, parser: argparse.ArgumentParser,
          argv: Sequence[str] | None = None) -> int:
-    """For a program that is a function: main(options), and the exit status, as guarded."""
+    """For a program that is a function: main(options), and the exit status, as guarded.
+
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=2000)
+    >>> experiment.call("ring", lambda options: print(options.steps), parser, ["--steps", "5"])
+    5
+    0
+    """
     _check_main(name, main)
     return guarded(name, main, options(parser, argv))
 
 
 def guarded(name: str, main: Callable, args: Any) -> int:
-    """main(args); what goes wrong is one clear line on stderr. Returns the exit status."""
+    """main(args); what goes wrong is one clear line on stderr. Returns the exit status.
+
+    >>> from refvdm import experiment
+    >>> experiment.guarded("ring", lambda args: print(args), "done")
+    done
+    0
+    """
     _check_main(name, main)
     try:
         main(args)
@@ -142,6 +179,11 @@ def _in_one_line(name: str, kind: type, error: BaseException, trace: Any) -> Non
 
 
 def in_notebook() -> bool:
-    """Is this IPython: a notebook, or an editor's cells?"""
+    """Is this IPython: a notebook, or an editor's cells?
+
+    >>> from refvdm import experiment
+    >>> experiment.in_notebook()
+    False
+    """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
     return shell is not None and shell() is not None

@@ -80,6 +80,14 @@ class Run:
     args: as of `options`; pictures: the names that `finish` will draw. With args.fresh an earlier
     run is moved away. On entering, InUse when another run has the folder; Refused when it holds
     results or pictures without a checkpoint: they are somebody's own, and stay as they are.
+
+    >>> import tempfile
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.Run("ring", parser.parse_args(["--out", folder + "/run"])) as run:
+    ...         print(type(run).__name__)
+    Run
     """
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
@@ -129,9 +137,10 @@ class Run:
         checks.function("Run.finish: closing", closing, "closing(found)")
         if new := not self.metrics.exists():
             print("trained; now the results and pictures", flush=True)
-            found = {"run": self._identity(), **results()}
+            text = json.dumps({"run": self._identity(), **results()}, indent=1)
             with whole(self.metrics) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(text + "\n", encoding="utf-8")
+            found = json.loads(text)  # now as later
         else:
             found = self._found(closing)
             print(f"this run is finished ({self._steps(found)}); --fresh starts over")
@@ -191,7 +200,16 @@ class Run:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` at the end: the file is whole or not there."""
+    """A temporary path that becomes `path` at the end: the file is whole or not there.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.whole(pathlib.Path(folder) / "a.txt") as path:
+    ...         _ = path.write_text("all of it")
+    ...     print([file.name for file in pathlib.Path(folder).iterdir()])
+    ['a.txt']
+    """
     path = checks.file("whole: path", path)
     temporary = path.with_name(f".{path.name}.tmp")
     yield temporary
@@ -202,14 +220,27 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def about(trained: Fit, **more: Any) -> dict:
-    """What metrics.json says of every training; `more` are settings of the experiment's own."""
+    """What metrics.json says of every training; `more` are settings of the experiment's own.
+
+    >>> from refvdm import experiment
+    >>> from refvdm.fit import Fit
+    >>> theta = {"w": np.zeros((2, 3))}
+    >>> experiment.about(Fit(theta, theta, 1.5, 40, [], 100), layers=2)
+    {'best_step': 40, 'steps': 100, 'layers': 2, 'parameters': 6, 'history': []}
+    """
     checks.instance("about: trained", trained, Fit)
     return {"best_step": trained.best_step, "steps": trained.step, **more,
             "parameters": int(ravel(trained.best)[0].size), "history": trained.history}
 
 
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
-    """The mean of x (n,) and its standard error."""
+    """The mean of x (n,) and its standard error.
+
+    >>> from refvdm import experiment
+    >>> mean, error = experiment.mean_and_error(np.array([1.0, 2.0, 3.0]))
+    >>> mean, round(error, 4)
+    (2.0, 0.4714)
+    """
     x = checks.reals("mean_and_error: x", x, ("n",))
     if not x.size:
         raise ValueError("mean_and_error: x must hold at least one number, got none")
@@ -228,7 +259,13 @@ LOOK = {"figure.constrained_layout.use": True, "axes.titlesize": 11, "axes.title
 
 def pyplot() -> Any:
     """matplotlib.pyplot, but for notebooks drawing to files and never to a screen, with the
-    package's look; None, and a word, without it."""
+    package's look; None, and a word, without it.
+
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> plt is None or hasattr(plt, "subplots")
+    True
+    """
     try:
         import matplotlib
     except ImportError:
@@ -244,7 +281,15 @@ def pyplot() -> Any:
 
 def save_picture(plt: Any, figure: Any, path: Path) -> None:
     """The figure as a png file, whole or not there; the figure is closed, but in a notebook, which
-    shows it."""
+    shows it.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     if plt is not None:  # matplotlib is there
+    ...         experiment.save_picture(plt, plt.figure(), pathlib.Path(folder) / "empty.png")
+    """
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
     if not in_notebook():

@@ -27,19 +27,42 @@ from .lock import exclusive
 from .optim import EMA, Adam
 from .resume import resume, with_extras
 
+__all__ = ["Fit", "NonFiniteLoss", "fit"]
+
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss, or a parameter, became nan or infinite; the message names the step."""
+    """The loss, or a parameter, became nan or infinite; the message names the step.
+
+    >>> from refvdm.fit import NonFiniteLoss, fit
+    >>> from refvdm.optim import Adam
+    >>> try:
+    ...     _ = fit(lambda theta, rng: theta * np.inf, np.array(1.0), np.random.default_rng(0),
+    ...             steps=1, optimizer=Adam(), progress=False)
+    ... except NonFiniteLoss:
+    ...     print("not finite")
+    not finite
+    """
 
 
 class Fit(NamedTuple):
-    """What came of it."""
+    """What `fit` returns: theta after the last step; the best parameters, averaged, at the best
+    validation, with its value and step (the last ones without validation); history, a dict for each
+    validation {"step", "loss", "validation", ...}; the number of steps taken.
 
-    theta: Tree  # parameters after the last step
-    best: Tree  # averaged parameters at the best validation; the last ones without validation
+    >>> from refvdm.fit import fit
+    >>> from refvdm.optim import Adam
+    >>> loss = lambda theta, rng: np.sum((theta - rng.normal(3.0, 0.1, 2)) ** 2)
+    >>> run = fit(loss, np.zeros(2), np.random.default_rng(0), steps=200, optimizer=Adam(0.1),
+    ...           progress=False)
+    >>> run._fields, len(run.history)
+    (('theta', 'best', 'best_value', 'best_step', 'history', 'step'), 2)
+    """
+
+    theta: Tree
+    best: Tree
     best_value: float
     best_step: int
-    history: list[dict]  # one dict for each validation: {"step", "loss", "validation", ...}
+    history: list[dict]
     step: int
 
 
@@ -65,6 +88,14 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
     Raises NonFiniteLoss naming the step, and CheckpointError for a checkpoint that cannot be used;
     in both cases the file stays as it is. ValueError or TypeError for bad arguments. Ctrl-C saves
     the last whole step, says how to go on, and is raised again.
+
+    >>> from refvdm.fit import fit
+    >>> from refvdm.optim import Adam
+    >>> loss = lambda theta, rng: np.sum((theta - rng.normal(3.0, 0.1, 2)) ** 2)
+    >>> run = fit(loss, np.zeros(2), np.random.default_rng(0), steps=200, optimizer=Adam(0.1),
+    ...           progress=False)
+    >>> run.step, bool(np.all(abs(run.theta - 3) < 0.2))
+    (200, True)
     """
     steps = checks.integer("fit: steps", steps)
     validate_every = checks.integer("fit: validate_every", validate_every)

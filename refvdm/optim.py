@@ -15,6 +15,8 @@ from . import checks
 from .autodiff import ravel, stop_gradient, tree_leaves, tree_map
 from .autodiff.tree import Tree, is_float, leaves, matched
 
+__all__ = ["EMA", "Adam"]
+
 
 class Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
@@ -28,6 +30,12 @@ class Adam:
     (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every parameter.
     ε stands outside the root. Integer, bool and None leaves are left alone. ValueError for settings
     outside their range.
+
+    >>> from refvdm.optim import Adam
+    >>> adam, theta = Adam(0.1), {"w": np.array([1.0, -1.0])}
+    >>> theta, state = adam.update(theta, {"w": np.array([5.0, -0.01])}, adam.init(theta))
+    >>> theta["w"].round(4).tolist()
+    [0.9, -0.9]
     """
 
     def __init__(self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999,
@@ -67,7 +75,7 @@ class Adam:
         """
         flat, unravel = _flat("Adam: theta", theta)
         g = _flat_like("theta", theta, "grads", grads)
-        if not np.isfinite(g).all():
+        if not checks.is_finite(g):
             raise _not_finite(theta, grads)
         n = _steps_taken(state, flat.shape) + 1
         rate = self.rate(n)
@@ -75,14 +83,14 @@ class Adam:
         m = self.beta_1 * state["m"]
         m += (1 - self.beta_1) * g
         v = self.beta_2 * state["v"]
-        np.multiply(g, g, out=g)
+        g *= g
         g *= 1 - self.beta_2
         v += g
-        step = m / (1 - self.beta_1**n)
-        step *= rate
         scale = np.divide(v, 1 - self.beta_2**n, out=g)
         np.sqrt(scale, out=scale)
         scale += self.epsilon
+        step = m / (1 - self.beta_1**n)
+        step *= rate
         step /= scale
         if self.weight_decay:
             flat *= 1 - rate * self.weight_decay
@@ -95,6 +103,12 @@ class EMA:
 
     No bias correction: it starts at parameters, not at zero. ValueError when decay is not in
     [0, 1).
+
+    >>> from refvdm.optim import EMA
+    >>> ema = EMA(0.75)
+    >>> state = ema.update(ema.init(np.array([0.0])), np.array([4.0]))
+    >>> ema.value(state).tolist()
+    [1.0]
     """
 
     def __init__(self, decay: float):

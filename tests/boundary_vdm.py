@@ -8,12 +8,14 @@ from refvdm.vdm import (
     ConvertedDenoiser,
     DiscretizedGaussianDecoder,
     ExactDecoder,
+    ExplodingDenoiser,
     GaussianDecoder,
     LearnedSchedule,
     LearnedVariance,
     Schedule,
     ancestral_path,
     continuous_kl,
+    continuous_kl_quadrature,
     convert,
     ddim_path,
     ddim_sample,
@@ -23,6 +25,7 @@ from refvdm.vdm import (
     evaluate,
     flow_log_prob,
     flow_sample,
+    log_variance_between,
     log_variances,
     loss_weight,
     optimal_variance,
@@ -87,6 +90,8 @@ case("ddim_path", lambda *given, **named: [x for _, x in ddim_path(*given, **nam
 case("elbo_forms", elbo_forms, **LEARN, x_0=FIXED, eps=("floats", EPS))
 case("continuous_kl", continuous_kl, **LEARN, x_0=FIXED, gamma=("reals", np.array([-2.0, 0.0, 2.5])),
      eps=("floats", EPS[0]))
+case("continuous_kl_quadrature", lambda **a: continuous_kl_quadrature(**a).value, **LEARN, x_0=FIXED,
+     eps=("floats", EPS[0]), nodes=("integer", 4))
 case("evaluate", lambda **a: evaluate(**a, progress=False), **LEARN, data=X_0, seed=("integer", 3),
      chunk=("integer", 2),
      executor=("object?", None))
@@ -117,6 +122,8 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
 case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
      None, x_t, t), x_t=X_0, t=("real times", THREE))
+case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
+     network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
 
 case("Schedule", lambda gamma: Schedule(gamma).gamma, gamma=("reals", np.arange(4.0)))
 case("Schedule.from_betas", lambda betas: Schedule.from_betas(betas).gamma, betas=("reals", np.full(4, 0.5)))
@@ -130,6 +137,8 @@ case("Schedule.cosine", lambda **a: Schedule.cosine(**a).gamma, T=("integer", 5)
      max_beta=("number", 0.5))
 case("Schedule.linear_gamma", lambda **a: Schedule.linear_gamma(**a).gamma, T=("integer", 5), gamma_1=("number", -2.0),
      gamma_T=("number", 3.0))
+case("Schedule.from_sigmas", lambda sigmas: Schedule.from_sigmas(sigmas).gamma,
+     sigmas=("reals", np.array([0.5, 1.0, 4.0])))
 case("Schedule.gamma_at", SCHEDULE.gamma_at, t=("real times", THREE))
 case("Schedule.scales_at", lambda t: SCHEDULE.scales_at(t, X), t=("real times", THREE))
 case("LearnedSchedule", lambda T, gamma_1, gamma_T, form, ends, hidden, parameters: LearnedSchedule(
@@ -145,6 +154,7 @@ case("LearnedVariance", lambda T, parameters, schedule: LearnedVariance(T)(param
 case("LearnedVariance.init", VARIANCE.init, rng=("any", None))
 case("GaussianDecoder", lambda variance: GaussianDecoder(variance).variance, variance=("number", 0.25))
 case("log_variances", lambda schedule: np.array(log_variances(schedule)), schedule=S)
+case("log_variance_between", log_variance_between, schedule=S, share=X_0, t=("times", THREE - 1))
 case("DiscretizedGaussianDecoder", lambda levels, variance: DiscretizedGaussianDecoder(levels, variance).levels,
      levels=("reals", LEVELS), variance=("number", 0.25))
 case("CategoricalDecoder", lambda levels: CategoricalDecoder(levels).levels, levels=("reals", LEVELS))

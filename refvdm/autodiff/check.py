@@ -40,6 +40,9 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
     defaults to rtol times the largest expected element (a rounding floor when all are 0).
     ValueError or TypeError for an unknown method and other options that make no sense; whatever f
     and vjp raise.
+
+    >>> from refvdm.autodiff import check_vjp
+    >>> check_vjp(lambda x, w: np.tanh(x @ w), np.array([0.3, -0.8]), np.array([[1.0], [0.5]]))
     """
     one_of("check_vjp: method", method, ("central", "complex"))
     for option, x, interval in (("rtol", rtol, "[0, inf)"), ("atol", atol, "[0, inf)"),

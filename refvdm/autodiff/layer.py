@@ -71,6 +71,10 @@ def linear(x: Array, W: Array, b: Array, activation: str = "identity") -> Array:
 
     x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out), arrays and Tensors alike. ValueError
     for other shapes or an unknown activation, TypeError for arrays that are no floats.
+
+    >>> from refvdm.autodiff import linear
+    >>> linear(np.array([1.0, -2.0]), np.eye(2), np.array([0.5, 0.5]), "relu").tolist()
+    [1.5, 0.0]
     """
     if not (type(x) is type(W) is type(b) is np.ndarray
             and x.dtype.kind == W.dtype.kind == b.dtype.kind == "f"):

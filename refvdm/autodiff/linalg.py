@@ -20,6 +20,11 @@ def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] 
     with unit_diagonal without its diagonal, and only what is read has a gradient.
     scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
     ValueError for other shapes and what is not finite, TypeError for arrays of anything but floats.
+
+    >>> from refvdm.autodiff import solve_triangular
+    >>> L, b = np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([4.0, 5.0])
+    >>> solve_triangular(L, b, lower=True).tolist()
+    [2.0, 3.0]
     """
     a, b = numbers("solve_triangular: a", a), numbers("solve_triangular: b", b)
     if a.ndim != 2 or a.shape[0] != a.shape[1] or b.ndim not in (1, 2) or len(a) != len(b):

@@ -176,6 +176,10 @@ def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
     SciPy's function of the same name, which does not dispatch on its own. x may hold -inf, not
     +inf: an all -inf slice gives -inf with gradient 0.
+
+    >>> from refvdm.autodiff import logsumexp
+    >>> np.allclose(logsumexp(np.array([-1e4, -1e4])), -1e4 + np.log(2.0), rtol=1e-15)
+    True
     """
     x, keepdims = numbers("logsumexp: x", x), flag("logsumexp: keepdims", keepdims)
     return scipy.special.logsumexp(x, checked_axis("logsumexp: axis", axis), keepdims=keepdims)
@@ -194,6 +198,10 @@ def log_softmax(x: Array, axis: Any = None) -> Array:
 
     Of an array or a Tensor. SciPy's function of the same name and default, which does not dispatch
     on its own; JAX's has axis=-1.
+
+    >>> from refvdm.autodiff import log_softmax
+    >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(12).tolist()
+    [0.25, 0.75]
     """
     axis = checked_axis("log_softmax: axis", axis)
     return scipy.special.log_softmax(numbers("log_softmax: x", x), axis)

@@ -29,6 +29,11 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
 
     TypeError for a primal without a float leaf, a Tensor as a primal, and whatever f does that
     would lose a gradient.
+
+    >>> from refvdm.autodiff import vjp
+    >>> y, pullback = vjp(lambda x: np.stack([x[0] * x[1], x[1]]), np.array([2.0, 3.0]))
+    >>> y.tolist(), pullback(np.array([1.0, 10.0]))[0].tolist()
+    ([6.0, 3.0], [3.0, 12.0])
     """
     function("vjp: f", f, "f(*primals)")
     output, inputs, tape = _record(f, primals)
@@ -49,6 +54,11 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
     Only args[argnum] is recorded; the gradient is a tree like it, of a tuple of argnums a tuple.
     With has_aux the first part is (value, aux), aux as plain arrays. ValueError when f does not
     return a scalar (shape ()); the errors of `vjp`.
+
+    >>> from refvdm.autodiff import value_and_grad
+    >>> value, (x_bar, y_bar) = value_and_grad(lambda x, y: x * y**2, argnum=(0, 1))(3.0, 2.0)
+    >>> float(value), float(x_bar), float(y_bar)
+    (12.0, 4.0, 12.0)
     """
     function("value_and_grad: f", f, "f(*args)")
     _check_argnum(argnum)
@@ -72,6 +82,10 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
 
 def grad(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tree]:
     """g with g(*args) = df/d args[argnum], a tree like it; f returns a scalar. See value_and_grad.
+
+    >>> from refvdm.autodiff import grad
+    >>> grad(lambda x: np.sum(x**2))(np.array([1.0, -3.0])).tolist()
+    [2.0, -6.0]
     """
     both = value_and_grad(f, argnum)
     return lambda *args, **kwargs: both(*args, **kwargs)[1]
@@ -81,6 +95,10 @@ def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tr
     """g with g(*args) = the Jacobian of f by args[argnum]: a leaf of shape s becomes f's shape + s.
 
     f returns one array. One pullback for each of its elements: for small outputs.
+
+    >>> from refvdm.autodiff import jacobian
+    >>> jacobian(lambda z: np.stack([z[0] * z[1], z[1]]))(np.array([2.0, 3.0])).tolist()
+    [[3.0, 2.0], [0.0, 1.0]]
     """
     function("jacobian: f", f, "f(*args)")
     _check_argnum(argnum)
@@ -104,7 +122,12 @@ def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tr
 
 
 def stop_gradient(tree: Tree) -> Tree:
-    """The same numbers as plain arrays (copies): constants for everything that follows."""
+    """The same numbers as plain arrays (copies): constants for everything that follows.
+
+    >>> from refvdm.autodiff import grad, stop_gradient
+    >>> float(grad(lambda x: x * stop_gradient(x))(3.0))
+    3.0
+    """
     return tree_map(_detach, tree)
 
 
@@ -226,7 +249,7 @@ def _walk_back(tape: Tape, inputs: list[tuple[list, Tree]], outputs: list,
             x_bar = np.asarray(pull(s, y, *args, **kwargs))
             if x_bar.shape != x.value.shape:
                 x_bar = unbroadcast(x_bar, x.value.shape, rule)
-            if x_bar.dtype is not x.value.dtype:
+            if x_bar.dtype != x.value.dtype:
                 x_bar = x_bar.astype(x.value.dtype)
             add(x, x_bar)
 

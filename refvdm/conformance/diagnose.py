@@ -19,23 +19,29 @@ SAME = 1e-6  # relative: two numbers that tell one story
 def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
             failed: list[int]) -> str:
     """The mistake, or the two, with which the reference gives the same wrong answers."""
+    made = [_Made(operation, case, got) for case, got in zip(truths, answers)]
     passed = [i for i in range(len(truths)) if i not in failed]
     best: tuple[int, str] = (0, "")
-    for mistakes in _suspects(operation, truths[failed[0]], answers[failed[0]]):
-        agree = [i for i in failed if _made(operation, truths[i], answers[i], mistakes)]
+    for mistakes in _suspects(operation, made[failed[0]]):
+        agree = [i for i in failed if made[i].by(mistakes)]
         name = " and ".join(mistake.name for mistake in mistakes)
-        if len(agree) == len(failed) and all(
-                _made(operation, truths[i], answers[i], mistakes) for i in passed):
+        if len(agree) == len(failed) and all(made[i].by(mistakes) for i in passed):
             return f"{_all(failed, len(truths))} the reference if {name}"
         if len(agree) > best[0]:
             best = len(agree), name
+        if best[0] == len(failed) and len(mistakes) == 2:
+            break
     first = _first(truths[failed[0]], answers[failed[0]], failed[0])
+    if best[0] == len(failed):
+        return (f"{_all(failed, len(truths))} the reference if {best[1]}, though that would show "
+                f"in what passes too; {first}")
     if best[0]:
         return f"{best[0]} of the {len(failed)} that fail match the reference if {best[1]}; {first}"
-    seen = _seen([truths[i] for i in failed], [answers[i] for i in failed])
-    if not seen and _single(operation, truths, answers, failed):
+    if _single(operation, truths, answers, failed):
         seen = ["to float32's precision all agree: something inside is float32"
                 + (", or the solver is asked for less than 1e-8" if operation.accuracy else "")]
+    else:
+        seen = _seen([truths[i] for i in failed], [answers[i] for i in failed])
     return "; ".join(["no known mistake explains it", *seen, first])
 
 
@@ -46,31 +52,51 @@ def _all(failed: list[int], cases: int) -> str:
         "es" if len(failed) == 1 else "")
 
 
-def _suspects(operation: Operation, case: Truth, got: Arrays) -> Iterator[tuple[Mistake, ...]]:
-    """Every mistake, then the pairs of them that make this answer."""
+def _suspects(operation: Operation, made: _Made) -> Iterator[tuple[Mistake, ...]]:
+    """Every mistake, then the pairs of them that make the first wrong answer."""
     yield from ((mistake,) for mistake in operation.mistakes)
     for pair in itertools.combinations(operation.mistakes, 2):
-        if _made(operation, case, got, pair):
+        if made.by(pair):
             yield pair
+        elif all(mistake.outputs for mistake in pair) and made.by(pair[::-1]):
+            yield pair[::-1]
 
 
-def _made(operation: Operation, case: Truth, got: Arrays, mistakes: tuple[Mistake, ...]) -> bool:
-    """Whether these mistakes give what was got."""
-    try:
-        with np.errstate(all="ignore"):
-            wrong = operation.answer(case.inputs, mistakes)
-    except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made here
-        return False
-    if any(np.shape(wrong[name]) != np.shape(y) for name, y in got.items()):
-        return False
-    wrong = {name: np.asarray(y) for name, y in wrong.items()}
-    wider = {}
-    for name, tolerance in case.tolerances.items():  # as wide for what is larger than the truth
-        with np.errstate(all="ignore"):
-            ratio = tolerance / np.abs(case.outputs[name])
-        typical = np.median(ratio[np.isfinite(ratio)]) if np.any(np.isfinite(ratio)) else 0.0
-        wider[name] = np.broadcast_to(tolerance, wrong[name].shape) + typical * np.abs(wrong[name])
-    return worst(error(got, wrong, wider)) <= 1
+class _Made:
+    """Which mistakes make this answer. What they have in common is computed once."""
+
+    def __init__(self, operation: Operation, case: Truth, got: Arrays):
+        self.operation, self.case, self.got = operation, case, got
+        self.begun: dict[tuple, tuple[Arrays, Arrays]] = {}
+
+    def by(self, mistakes: tuple[Mistake, ...]) -> bool:
+        try:
+            with np.errstate(all="ignore"):
+                wrong = self._wrong(mistakes)
+        except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made here
+            return False
+        if any(np.shape(wrong[name]) != np.shape(y) for name, y in self.got.items()):
+            return False
+        return worst(error(self.got, wrong, self._wider(wrong))) <= 1
+
+    def _wrong(self, mistakes: tuple[Mistake, ...]) -> Arrays:
+        early = tuple(mistake for mistake in mistakes if mistake.inputs or mistake.instead)
+        if early not in self.begun:
+            self.begun[early] = self.operation.begin(self.case.inputs, early)
+        outputs = self.operation.finish(*self.begun[early], mistakes)
+        return {name: np.asarray(y) for name, y in outputs.items()}
+
+    def _wider(self, wrong: Arrays) -> Arrays:
+        """The tolerances, as wide for a number that is larger than the truth."""
+        wider = {}
+        for name, tolerance in self.case.tolerances.items():
+            with np.errstate(all="ignore"):
+                ratio = tolerance / np.abs(self.case.outputs[name])
+            finite = ratio[np.isfinite(ratio)]
+            typical = np.median(finite) if finite.size else 0.0
+            wider[name] = (np.broadcast_to(tolerance, wrong[name].shape)
+                           + typical * np.abs(wrong[name]))
+        return wider
 
 
 # ---------------------------------------------------------------- what is seen without a mistake
@@ -86,7 +112,8 @@ def _seen(truths: list[Truth], answers: list[Arrays]) -> list[str]:
                 error(got, case.outputs, case.tolerances)[name]
                 for case, got in zip(truths, answers))):
             continue
-        for what in (_factor, _constant, _signs, _order, _digits):
+        near = all(_close(got, y) for got, y in pairs)
+        for what in (_digits,) if near else (_factor, _constant, _signs, _order, _digits):
             if found := what(pairs):
                 told.append(f"{name} {found}")
                 break
@@ -108,6 +135,8 @@ def _factor(pairs: list) -> str:
         if at is None or y[at] == 0 or not _close(got, got[at] / y[at] * y):
             return ""
         factors.append(got[at] / y[at])
+    if np.allclose(factors, 1, rtol=0, atol=1e-3):
+        return ""  # a matter of digits
     if np.ptp(factors) <= SAME * abs(factors[0]):
         return f"is {factors[0]:.6g} times what it should be, everywhere"
     if any(y.size > 1 for _, y in pairs):
@@ -117,10 +146,10 @@ def _factor(pairs: list) -> str:
 
 
 def _constant(pairs: list) -> str:
-    shifts = [np.ravel(got - y)[0] for got, y in pairs if y.size]
-    if all(y.size > 1 and np.isfinite(c) and _close(got, y + c)
+    shifts = [np.ravel(got - y)[0] if y.size > 1 else np.nan for got, y in pairs]
+    if all(abs(c) > 1e-3 * _largest(y) and _close(got, y + c)
            for (got, y), c in zip(pairs, shifts)):
-        return "is a constant off, in the first case " f"{shifts[0]:.6g}"
+        return f"is a constant off, in the first case {shifts[0]:.6g}"
     return ""
 
 
@@ -138,9 +167,11 @@ def _digits(pairs: list) -> str:
     """Where it is a matter of precision, not of a formula."""
     off = max(_largest(got - y) / max(_largest(y), 1e-300) if np.all(np.isfinite(got)) else np.inf
               for got, y in pairs)
-    if SAME < off < 1e-3:
-        return (f"agrees to {-np.log10(off):.1f} digits: an approximation, a solver's tolerance or "
-                "a small constant (an epsilon), rather than another formula")
+    if off < 1e-3:
+        why = ("float32 somewhere, as in 1 - ᾱ from a rounded ᾱ" if off < 1e-6 else
+               "an approximation, a solver's tolerance or a small constant (an epsilon), rather "
+               "than another formula")
+        return f"agrees to {-np.log10(max(off, 1e-16)):.1f} digits of its largest number: {why}"
     return ""
 
 

@@ -39,6 +39,10 @@ class Operation(NamedTuple):
 
     def answer(self, inputs: Arrays, mistakes: tuple[Mistake, ...] = ()) -> Arrays:
         """The outputs by name, in extended precision; with mistakes, the wrong ones."""
+        return self.finish(*self.begin(inputs, mistakes), mistakes)
+
+    def begin(self, inputs: Arrays, mistakes: tuple[Mistake, ...] = ()) -> tuple[Arrays, Arrays]:
+        """The inputs that come out of mistakes in them, and the outputs of what is computed."""
         inputs = {key: extended(x) for key, x in inputs.items()}
         for mistake in mistakes:
             if mistake.inputs is not None:
@@ -47,6 +51,10 @@ class Operation(NamedTuple):
         outputs = self.named(instead[0](**inputs) if instead else self.reference(**inputs))
         for other in instead[1:]:
             outputs = self._both(outputs, self.named(other(**inputs)), inputs)
+        return inputs, outputs
+
+    def finish(self, inputs: Arrays, outputs: Arrays, mistakes: tuple[Mistake, ...]) -> Arrays:
+        """The outputs after mistakes in them."""
         for mistake in mistakes:
             if mistake.outputs is not None:
                 outputs = {**outputs, **mistake.outputs(inputs, outputs)}

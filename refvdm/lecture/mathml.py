@@ -289,10 +289,10 @@ def html(text, display=False):
             close()
             piece.append(operator(parser.take().text, form="infix"))
         else:
-            before = parser.tokens[parser.at - 1].text if piece else None
-            if token.text in (*BIG, "log", "KL", "E") and piece and not (
-                    piece[-1].startswith("<mo") or before in ("E", "log", *BIG)):
-                close()
+            if token.text in (*BIG, "log", "KL", "E") and piece and not is_operator(piece[-1]):
+                before = parser.tokens[parser.at - 1]
+                if before.text not in ("E", "log", *BIG) or before.braced and before.text == "E":
+                    close()
             parser.add_to(piece)
     close()
     end_clause()

@@ -29,6 +29,10 @@ def _off_by(many: int) -> Callable:
 
 LATE = Mistake("t is one too large (a 0-based table read at t)", inputs=_off_by(1))
 EARLY = Mistake("t is one too small", inputs=_off_by(-1))
+FROM_ZERO = (
+    Mistake("t is one too small, and t = 1 reads ᾱ_0 = 1", inputs=lambda t, **_: {"t": t - 1}),
+    Mistake("t is one too small, and t = 1 reads the last entry (a table read at t - 2)",
+            inputs=lambda t, betas, **_: {"t": np.where(t == 1, len(betas), t - 1)}))
 ALPHA_BAR_IS_ALPHA = "α_t stands in the place of ᾱ_t"
 
 
@@ -67,7 +71,9 @@ def _q_step_with(mean: Callable, var: Callable) -> Callable:
 @operation("13.26", inputs={"x_prev": "(batch, D)", "betas": BETAS, "t": T_EACH.format(1)},
            outputs={"mean": "(batch, D)", "var": "(batch,)"}, cases=_cases(("x_prev",)),
            notes=INDEX, mistakes=(
-               DEVIATION, LOG_VARIANCE, LATE, EARLY,
+               DEVIATION, LOG_VARIANCE, LATE, EARLY, *FROM_ZERO,
+               Mistake("the variance is α_t, not 1 - α_t", outputs=lambda i, outputs: {
+                   "var": 1 - outputs["var"]}),
                Mistake("ᾱ_t stands in the place of α_t", instead=_q_step_with(
                    lambda x, a, t: np.sqrt(spec.alpha_bar(a, t)) * x,
                    lambda a, t: 1 - spec.alpha_bar(a, t))),
@@ -90,7 +96,9 @@ def _q_marginal_with(mean: Callable, var: Callable) -> Callable:
            outputs={"mean": "(batch, D)", "var": "(batch,)"}, cases=_cases(("x_0",)),
            notes=INDEX, mistakes=(
                DEVIATION._replace(name=DEVIATION.name + " (13.28 as printed)"),
-               LOG_VARIANCE, LATE, EARLY,
+               LOG_VARIANCE, LATE, EARLY, *FROM_ZERO,
+               Mistake("the variance is ᾱ_t, not 1 - ᾱ_t", outputs=lambda i, outputs: {
+                   "var": 1 - outputs["var"]}),
                Mistake(ALPHA_BAR_IS_ALPHA, instead=_q_marginal_with(
                    lambda x, a, t: np.sqrt(a[t]) * x, lambda a, t: 1 - a[t])),
                Mistake("the mean has ᾱ_t for √ᾱ_t", instead=_q_marginal_with(
@@ -108,10 +116,10 @@ def q_marginal(x_0: Any, betas: Any, t: Any) -> Any:
 
 
 def posterior(x_t: Any, x_0: Any, a: Any, t: int, abar: Callable = spec.alpha_bar, back: int = 1,
-              root: Callable = np.sqrt) -> N:
+              root: Callable = np.sqrt, root_0: Callable = np.sqrt) -> N:
     """q(x_{t-1} | x_t, x_0) with something else for ᾱ, t - 1 or the roots."""
     now, before = abar(a, t), abar(a, t - back)
-    mean = (root(a[t]) * (1 - before) * x_t + root(before) * (1 - a[t]) * x_0) / (1 - now)
+    mean = (root(a[t]) * (1 - before) * x_t + root_0(before) * (1 - a[t]) * x_0) / (1 - now)
     return N(mean, (1 - a[t]) * (1 - before) / (1 - now))
 
 
@@ -137,7 +145,10 @@ def posteriors(names: tuple[str, str]) -> tuple[Mistake, ...]:
             Mistake("ᾱ_t stands in the place of ᾱ_{t-1} (the table before is not shifted)",
                     instead=of(back=0)),
             Mistake("the mean's coefficients lack their roots (α_t, ᾱ_{t-1})",
-                    instead=of(root=lambda x: x)),
+                    instead=of(root=lambda x: x, root_0=lambda x: x)),
+            Mistake(f"the mean has α_t for √α_t before {names[0]}", instead=of(root=lambda x: x)),
+            Mistake(f"the mean has ᾱ_(t-1) for √ᾱ_(t-1) before {names[1]}",
+                    instead=of(root_0=lambda x: x)),
             Mistake(f"{names[0]} and {names[1]} are exchanged", inputs=lambda **x: {
                 names[0]: x[names[1]], names[1]: x[names[0]]}))
 

@@ -18,7 +18,7 @@ def _cases(rng: np.random.Generator) -> Iterator[Arrays]:
     for case, h in zip(_bound_cases(rng), (4, 5)):
         D = case["x_0"].shape[1]
         yield {key: case[key] for key in ("x_0", "betas")} | {
-            "W1": 0.7 * rng.standard_normal((D + 1, h)), "b1": 0.4 * rng.standard_normal(h),
+            "W1": 0.4 * rng.standard_normal((D + 1, h)), "b1": 0.3 * rng.standard_normal(h),
             "W2": 0.7 * rng.standard_normal((h, D)), "b2": 0.4 * rng.standard_normal(D),
             } | {key: case[key] for key in ("variance", "eps")}
 

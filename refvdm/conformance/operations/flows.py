@@ -82,6 +82,10 @@ def _first(inputs: Arrays) -> Any:
     return inputs["x"] if "x" in inputs else inputs["y"]
 
 
+def _width(x: Any) -> int:
+    return x.shape[2] if x.ndim == 4 else 1
+
+
 def of_log_det(name: str, change: Callable) -> Mistake:
     return Mistake(name, outputs=lambda inputs, outputs: {
         "log_det": change(inputs, outputs["log_det"])})
@@ -92,9 +96,13 @@ LOG_DETS = (
     of_log_det("log_det is 0", lambda i, y: 0 * y),
     of_log_det("log_det is the determinant, not its logarithm", lambda i, y: np.exp(y)),
     of_log_det("log_det is doubled, from |U|²", lambda i, y: 2 * y))
-FORGOTTEN = Mistake("log_det forgets the positions (it is that of one vector)",
-                    outputs=lambda i, outputs: {
-                        "log_det": outputs["log_det"] / positions(_first(i))})
+POSITIONS = (
+    of_log_det("log_det forgets the positions (it is that of one vector)",
+               lambda i, y: y / positions(_first(i))),
+    of_log_det("log_det counts h positions, not h w", lambda i, y: y / _width(_first(i))),
+    of_log_det("log_det is the mean over the elements of an example", lambda i, y: y / np.size(
+        _first(i)[0])),
+    of_log_det("log_det is summed over the batch", lambda i, y: 0 * y + np.sum(y)))
 
 
 # ---------------------------------------------------------------- W = P L U
@@ -102,7 +110,8 @@ FORGOTTEN = Mistake("log_det forgets the positions (it is that of one vector)",
 
 @operation("13.1 layer", inputs={"x": X, **PARTS}, outputs={"y": "x's shape", "log_det": LOG_DET},
            cases=_layer_cases("x"), mistakes=(
-               TRANSPOSED, P_INVERSE, NO_P, P_LAST, UNMASKED, UNIT_U, POSITIVE_U, *LOG_DETS))
+               TRANSPOSED, P_INVERSE, NO_P, P_LAST, UNMASKED, UNIT_U, POSITIVE_U, *LOG_DETS,
+               *POSITIONS))
 def plu_forward(x: Any, perm: Any, lower: Any, upper: Any) -> Any:
     """y = W x = P (L (U x)) at every position, and log |det|"""
     P = permutation(perm, x.dtype)
@@ -111,7 +120,7 @@ def plu_forward(x: Any, perm: Any, lower: Any, upper: Any) -> Any:
 
 @operation("13.1 layer, inverse", inputs={"y": X, **PARTS}, cases=_layer_cases("y"),
            outputs={"x": "y's shape", "log_det": "(batch,): of the inverse map, log |det dx/dy|"},
-           mistakes=(P_INVERSE, NO_P, UNIT_U, POSITIVE_U, *LOG_DETS,
+           mistakes=(P_INVERSE, NO_P, UNIT_U, POSITIVE_U, *LOG_DETS, *POSITIONS,
                      Mistake(UNMASKED.name, instead=lambda y, perm, lower, upper: (
                          each_vector(lambda v: _solve(matrix(
                              perm, lower + np.diag(np.diag(upper)), upper), v), y),
@@ -138,10 +147,7 @@ def _images(rng: np.random.Generator) -> Iterator[Arrays]:
 
 
 @operation("13.1 log det", inputs={"x": "(batch, h, w, d)", **PARTS}, cases=_images,
-           outputs={"log_det": LOG_DET}, mistakes=(FORGOTTEN, *LOG_DETS,
-               of_log_det("log_det counts h positions, not h w",
-                          lambda i, y: y / i["x"].shape[2]),
-               of_log_det("log_det is summed over the batch", lambda i, y: 0 * y + np.sum(y))))
+           outputs={"log_det": LOG_DET}, mistakes=(*POSITIONS, *LOG_DETS))
 def plu_log_det(x: Any, perm: Any, lower: Any, upper: Any) -> Any:
     """h w Σ log |U_ii|: every position of an image has the same W"""
     return _log_det(x, upper)
@@ -158,6 +164,8 @@ def plu_log_det(x: Any, perm: Any, lower: Any, upper: Any) -> Any:
                            np.diag(_dense_bars(i)[0]))}),
                Mistake("the gradients are not masked", outputs=lambda i, outputs: dict(zip(
                    ("lower_bar", "upper_bar"), _dense_bars(i)))),
+               Mistake("upper_bar is not masked: it has numbers below its diagonal",
+                       outputs=lambda i, outputs: {"upper_bar": _dense_bars(i)[1]}),
                Mistake("log_det's part is missing", inputs=lambda log_det_bar, **_: {
                    "log_det_bar": 0 * log_det_bar}),
                Mistake("log_det's part has the other sign", inputs=lambda log_det_bar, **_: {
@@ -165,6 +173,12 @@ def plu_log_det(x: Any, perm: Any, lower: Any, upper: Any) -> Any:
                Mistake("log_det's part forgets the positions or counts them twice",
                        inputs=lambda x, log_det_bar, **_: {
                            "log_det_bar": log_det_bar / max(positions(x), 2)}),
+               Mistake("log_det's part takes U_ii for 1 (no 1/U_ii)", outputs=lambda i, outputs: {
+                   "upper_bar": _log_det_once(i, outputs["upper_bar"])}),
+               Mistake("upper_bar has no diagonal (it is taken for fixed)",
+                       outputs=lambda i, outputs: {"upper_bar": np.triu(outputs["upper_bar"], 1)}),
+               Mistake("upper_bar's diagonal is in log |U_ii|, not in U_ii",
+                       outputs=lambda i, outputs: {"upper_bar": _in_logs(i, outputs["upper_bar"])}),
                Mistake("the gradients of L and U are means over the batch",
                        outputs=lambda i, outputs: {
                            name: outputs[name] / len(i["x"]) for name in (
@@ -191,3 +205,12 @@ def _dense_bars(i: Arrays) -> tuple:
         upper_bar = upper_bar + np.outer(i["lower"].T @ (P.T @ bar), v)
     weight = positions(i["x"]) * np.sum(i["log_det_bar"])
     return lower_bar, upper_bar + weight * np.diag(1 / np.diag(i["upper"]))
+
+
+def _log_det_once(i: Arrays, upper_bar: Any) -> Any:
+    weight = positions(i["x"]) * np.sum(i["log_det_bar"])
+    return upper_bar + weight * np.diag(1 - 1 / np.diag(i["upper"]))
+
+
+def _in_logs(i: Arrays, upper_bar: Any) -> Any:
+    return np.triu(upper_bar, 1) + np.diag(np.diag(upper_bar) * np.diag(i["upper"]))

@@ -67,6 +67,9 @@ def _rows(rng: np.random.Generator, *names: str) -> Iterator[Arrays]:
                Mistake("the constant D/2 log 2π is missing", outputs=lambda inputs, outputs: {
                    "log_prob": outputs["log_prob"] + inputs["x"].shape[-1] / 2 * np.log(
                        2 * pi(inputs["x"][0, 0]))}),
+               Mistake("(x - μ)² is divided by var², not var", instead=lambda x, mean, var: each(
+                   lambda x, m, v: (N(m, v).log_prob(m) - np.sum(((x - m) / v) ** 2) / 2,),
+                   x, mean, var)),
                Mistake("the log-variance is missing", outputs=lambda inputs, outputs: {
                    "log_prob": outputs["log_prob"] + np.sum(np.log(inputs["var"]), -1) / 2})))
 def gaussian_log_density(x: Any, mean: Any, var: Any) -> Any:
@@ -264,6 +267,10 @@ def _density_mass(level: Any, K: Any, mean: Any, var: Any) -> Any:
                BITS, SIGN, mean_over("mean"), MEAN_OVER_BATCH, deviation("var"),
                Mistake("the normal CDF is approximated by tanh", instead=_tanh_mass),
                Mistake("the bins at both ends are closed", instead=_mass_of(_closed)),
+               Mistake("the first bin is closed", instead=_mass_of(
+                   lambda level, K: (_closed(level, K)[0], _bins(level, K)[1]))),
+               Mistake("the last bin is closed", instead=_mass_of(
+                   lambda level, K: (_bins(level, K)[0], _closed(level, K)[1]))),
                Mistake("bins have half their width", instead=_mass_of(
                    lambda level, K: _bins(level, K, 0.5))),
                Mistake("bins have twice their width", instead=_mass_of(

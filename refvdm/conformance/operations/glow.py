@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..operation import Arrays, Mistake, operation
-from .flows import LOG_DET, LOG_DETS, X, positions
+from .flows import LOG_DET, LOG_DETS, POSITIONS, X, positions
 
 
 def _rows(x: Any) -> Any:
@@ -27,7 +27,7 @@ def _actnorm(x: Any, shift: Any, log_scale: Any) -> Any:
 @operation("Kingma and Dhariwal 2018, 3.1", cases=_actnorm_cases,
            inputs={"x": X, "shift": "(d,)", "log_scale": "(d,)"},
            outputs={"y": "x's shape", "log_det": LOG_DET}, mistakes=(
-               *LOG_DETS,
+               *LOG_DETS, *POSITIONS,
                Mistake("the shift comes before the scale, exp(log_scale) (x + shift)",
                        inputs=lambda shift, log_scale, **_: {"shift": shift * np.exp(log_scale)}),
                Mistake("the shift is subtracted", inputs=lambda shift, **_: {"shift": -shift}),

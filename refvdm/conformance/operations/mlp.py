@@ -52,8 +52,11 @@ def _other(activation: str) -> str:
 
 WRONG = (Mistake("W is stored (n_out, n_in), as torch's, and not transposed", inputs=_transposed),
          Mistake("biases are left out", inputs=_no_bias),
+         Mistake("the last layer has no bias", inputs=lambda b3, **_: {"b3": 0 * b3}),
          Mistake("the activation is the other one",
                  inputs=lambda activation, **_: {"activation": _other(activation)}),
+         Mistake("silu is taken for the sigmoid alone", inputs=lambda activation, **_: {
+             "activation": "sigmoid" if activation == "silu" else activation}),
          Mistake("the activation is relu", inputs=lambda **_: {"activation": "relu"}),
          Mistake("the activation is the sigmoid", inputs=lambda **_: {"activation": "sigmoid"}))
 

@@ -74,6 +74,9 @@ def _conversions() -> None:
                                instead=_convert(source, target, scales=_one_step)),
                        Mistake("ᾱ and 1 - ᾱ are used without their roots",
                                instead=_convert(source, target, scales=_squared)), LATE, EARLY]
+            if {source, target} != {"eps", "score"}:  # there it is the output's
+                others.append(Mistake("the input has the other sign",
+                                      inputs=lambda value, **_: {"value": -value}))
             operation("13.28, solved for it", outputs={"converted": "(batch, D)"},
                       inputs={"value": f"(batch, D): {source}", "x_t": "(batch, D)",
                               "betas": BETAS, "t": T_EACH.format(1)},

@@ -139,6 +139,11 @@ def _run_with(step: Callable, follow: Callable = lambda times: times[1:], last: 
                        instead=lambda **i: _run_with(
                            lambda x, hat, a, t, s: ddim(x, hat, a, t, max(
                                t - len(i["betas"]) // len(i["times"]), 0)))(**i)),
+               Mistake("times do not chain: each step goes to t - 1, the last one too",
+                       instead=_run_with(lambda x, hat, a, t, s: ddim(x, hat, a, t, t - 1),
+                                         last="t - 1")),
+               Mistake("times do not chain: each step goes one stride T/steps down, the last one "
+                       "too", instead=lambda **i: _strides(**i)),
                Mistake("the last step goes to t - 1, not to x̂_0",
                        instead=_run_with(ddim, last="t - 1")),
                Mistake("the last step goes to ᾱ_1, not to x̂_0 (set_alpha_to_one=False)",
@@ -150,6 +155,16 @@ def _run_with(step: Callable, follow: Callable = lambda times: times[1:], last: 
 def ddim_run(x: Any, betas: Any, A: Any, b: Any, times: Any) -> Any:
     """x_0 by DDIM steps from times[0] to times[1], ..., and x̂_0 from the last"""
     return _run_with(ddim)(x, betas, A, b, times)
+
+
+def _strides(x: Any, betas: Any, A: Any, b: Any, times: Any) -> Any:
+    a, stride = alphas(betas), len(betas) // len(times)
+
+    def one(x: Any) -> tuple:
+        for t in times:
+            x = ddim(x, A[t - 1] @ x + b[t - 1], a, t, max(t - stride, 0))
+        return (x,)
+    return each(one, x)
 
 
 def _run_late(x: Any, betas: Any, A: Any, b: Any, times: Any) -> Any:

@@ -91,3 +91,34 @@ def _rounded(dtype: Any) -> Callable:
 def schedule_tables(betas: Any) -> Any:
     """α, ᾱ, 1 - ᾱ, gamma, the posterior's variance and the drop of the SNR, from betas"""
     return _tables(betas, np.cumsum(np.log1p(-betas)))
+
+
+def _log_variance(first: Callable) -> Callable:
+    def posterior_log_variance(betas: Any) -> Any:
+        posterior_var = _tables(betas, np.cumsum(np.log1p(-betas)))[4]
+        with np.errstate(divide="ignore"):
+            log_var = np.log(posterior_var)
+        return np.concatenate([first(betas, log_var), log_var[1:]])
+    return posterior_log_variance
+
+
+@operation("Ho et al. 2020, their code", inputs={"betas": BETAS}, cases=_cases, notes=INDEX,
+           outputs={"log_var": "(T,): entry t-1 is of t; at t = 1, where the variance is 0, that "
+                               "of t = 2 (\"clipped\")"}, mistakes=(
+               *(Mistake(f"at t = 1 the variance is clamped to {floor:g}", instead=_log_variance(
+                   lambda betas, log_var, floor=floor: np.log(np.full_like(betas[:1], floor))))
+                 for floor in (1e-20, 1e-12, 1e-10)),
+               Mistake("at t = 1 it is -inf, the variance itself is not clipped",
+                       instead=_log_variance(lambda betas, log_var: np.full_like(
+                           betas[:1], -np.inf))),
+               Mistake("at t = 1 it is log β_1", instead=_log_variance(
+                   lambda betas, log_var: np.log(betas[:1]))),
+               Mistake("it is log β_t, that of the larger choice", instead=lambda betas: np.log(
+                   betas)),
+               Mistake("it is the log of the deviation", outputs=lambda i, outputs: {
+                   "log_var": outputs["log_var"] / 2}),
+               Mistake("it is the variance itself", outputs=lambda i, outputs: {
+                   "log_var": np.exp(outputs["log_var"])})))
+def posterior_log_variance(betas: Any) -> Any:
+    """log of the posterior's variance, clipped at t = 1"""
+    return _log_variance(lambda betas, log_var: log_var[1:2])(betas)
