@@ -141,7 +141,7 @@ def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
     """
     _one_gaussian("log_normal_full", mean=mean, factor=factor)
     D = len(mean)
-    x = checks.floats("log_normal_full: x", x, (...,), finite=False)
+    x = checks.floats("log_normal_full: x", x, (...,))
     if x.ndim not in (1, 2) or x.shape[-1] != D:
         raise ValueError(f"log_normal_full: x must have shape (D,) or (batch, D) with D = {D}, "
                          f"got {x.shape}")
