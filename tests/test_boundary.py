@@ -32,8 +32,9 @@ PUBLIC = ["autodiff", "checkpoint", "conformance", "conformance.objects", "datas
 INNER = {"checks", "command", "conditional", "names", "resume", "values"}
 # What stands behind the boundary: others call it, with what was checked already
 TRUSTED = {
-    "VDM.at", "Schedule.at", "Schedule.snr_lost", "Schedule.features_at", "Solution", "Solution.interpolate",
-    "Solution.complete", "TreeSolution", "CategoricalDecoder.log_probs", "CategoricalDenoiser.expectation", "softmax_mean",
+    "VDM.at", "Schedule.at", "Schedule.snr_lost", "Schedule.features_at", "Solution", "TreeSolution",
+    "Solution.interpolate", "Solution.complete", "CategoricalDecoder.log_probs", "CategoricalDenoiser.expectation",
+    "softmax_mean",
     *(f"{kind}.{method}" for kind in ("GaussianDecoder", "DiscretizedGaussianDecoder", "CategoricalDecoder",
                                       "ExactDecoder") for method in ("log_prob", "sample")),
     *(f"{kind}.with_schedule" for kind in ("ExactDecoder", "GaussianDenoiser", "MixtureDenoiser", "PointsDenoiser",
