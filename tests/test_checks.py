@@ -467,3 +467,42 @@ def test_axes_and_words():
     assert checks.words("w", ("a", "b")) == ["a", "b"] and checks.words("w", []) == []
     for bad in ("ab", None, ["a", 1], {"a"}):
         refused(TypeError, f"w must be a list of strings, got {bad!r}", checks.words, "w", bad)
+
+
+def test_flags():
+    for flag in (True, False, np.True_, np.False_):
+        assert checks.flag("f", flag) is bool(flag)
+    for bad in (0, 1, None, "no", [], np.ones(1, bool), 0.0):
+        refused(TypeError, f"f must be True or False, got {bad!r}", checks.flag, "f", bad)
+
+
+def test_lists():
+    for things in ([1, 2], (1, 2), np.array([1, 2])):
+        found = checks.listed("l", things)
+        assert type(found) is list and found == [1, 2]
+    assert checks.listed("l", []) == []
+    grad(lambda x: np.sum(checks.listed("l", x)[0]))(X)
+    for bad, kind in ((None, "NoneType"), ("ab", "str"), ({1: 2}, "dict"), (3, "int"), (np.array(3), "ndarray"),
+                      ({1}, "set")):
+        refused(TypeError, f"l must be a list, got {kind}", checks.listed, "l", bad)
+
+
+def test_lengths():
+    for shape in ((), (0,), [2, 3], (np.int64(2), np.uint8(3))):
+        found = checks.lengths("s", shape)
+        assert found == tuple(shape) and all(type(n) is int for n in found)
+    assert checks.lengths("s", (4, 0), axes=2) == (4, 0)
+    for bad in (None, 3, "34", (2.0,), (-1,), (True,), np.ones(2, int), {3: 4}):
+        refused(ValueError, f"s must be a tuple of integers of at least 0, got {bad!r}", checks.lengths, "s", bad)
+    refused(ValueError, "s must be a tuple of at least 2 integers of at least 0, got (3,)", checks.lengths, "s", (3,),
+            2)
+
+
+def test_what_is_finite():
+    for x in (X, np.zeros((0, 3)), np.array(2.0), X.astype(np.float16), np.full(3, 1e200), X[:, ::-1]):
+        assert checks.is_finite(x) is True  # 1e200 squared is not
+    for bad in (np.nan, np.inf, -np.inf):
+        for at in range(6):
+            x = X.copy()
+            x.flat[at] = bad
+            assert checks.is_finite(x) is False
