@@ -30,12 +30,16 @@ class TreeState:
 
     def __init__(self, who: str, z0: Tree):
         for path, leaf in tree_leaves(z0):
-            if not is_float(leaf):
+            try:
+                floats = is_float(leaf)
+            except TypeError as error:
+                raise TypeError(f"{who}: z0{path}: {error}") from None
+            if not floats:
                 raise TypeError(f"{who}: z0 must hold floats only, got {leaf!r} at {path}; cast "
                                 f"integers with .astype(float)")
         if not leaves(z0):
             raise ValueError(f"{who}: z0 must hold at least one number, got {z0!r}")
-        dtypes = {leaf.dtype for leaf in leaves(z0) if hasattr(leaf, "dtype")}
+        dtypes = {np.dtype(leaf.dtype.type) for leaf in leaves(z0) if hasattr(leaf, "dtype")}
         if len(dtypes) > 1:
             raise TypeError(f"{who}: z0 must hold floats of one dtype, got "
                             f"{', '.join(sorted(map(str, dtypes)))}")
