@@ -32,17 +32,17 @@ def nearest(x, means):
 
 
 def show_images(axes, images, columns, title, low, high):
-    """Images (n, height, width) side by side with a gap; low is white, high is black. In colour,
-    (n, height, width, 3), high is bright."""
+    """Images (n, height, width) side by side with a grey gap; low is white, high is black. In
+    colour, (n, height, width, 3), high is bright."""
     n, height, width, *colour = images.shape
     rows = -(-n // columns)
     sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, *colour), np.nan)
     for i, image in enumerate(images):
         r, c = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
         sheet[r : r + height, c : c + width] = image
-    if colour:
-        sheet = np.nan_to_num(np.clip((sheet - low) / (high - low), 0, 1), nan=1.0)
-    axes.imshow(sheet, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+    shade = np.clip((sheet - low) / (high - low), 0, 1)
+    rgb = shade if colour else np.repeat(1 - shade[..., None], 3, axis=-1)
+    axes.imshow(np.nan_to_num(rgb, nan=0.85), interpolation="nearest")
     axes.set_title(title)
     axes.axis("off")
 

@@ -248,14 +248,3 @@ def test_figures_that_draw_returns_are_saved(tmp_path, monkeypatch):
                         ["a.png"]) as run:
         run.finish(dict, lambda plt, found: {"a.png": figure}, lambda found: "")
     assert (tmp_path / "a.png").read_text() == "picture" and closed == [figure]
-
-
-def test_the_pattern_of_an_experiment_runs(tmp_path, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples"))
-    import compare_parametrisations as compare
-    monkeypatch.setattr(compare, "draw", None)
-    assert compare.main(["--steps", "2", "--out", str(tmp_path)]) == 0
-    table = capsys.readouterr().out.splitlines()[-5:]
-    assert [row.split()[0] for row in table] == ["predicted", "x_0", "eps", "v", "score"]
-    gaps = json.loads((tmp_path / "metrics.json").read_text())["gap_nats"]
-    assert all(float(row.split()[1]) == pytest.approx(gaps[row.split()[0]][0], abs=5e-4) for row in table[1:])
