@@ -1,4 +1,4 @@
-"""The bound as T goes to infinity between fixed ends gamma_1 and gamma_T (Kingma et al. 2021,
+"""The bound 13.24 as T goes to infinity between fixed ends gamma_1 and gamma_T (Kingma et al. 2021,
 section 4). With E over q(x_gamma | x_0):
 
     Σ_{t=2}^T KL_t  ->  ½ ∫ exp(-gamma) E|x_0 - x̂_0(x_gamma)|² dgamma,    gamma_1 to gamma_T

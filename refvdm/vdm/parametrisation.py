@@ -1,4 +1,4 @@
-"""What a network may predict, and how each says the others: x_0, eps, v and the score.
+"""What a network may predict for 13.29, and how each says the others: x_0, eps, v and the score.
 
 With a = √ᾱ_t, s = √(1 - ᾱ_t) and x_t = a x_0 + s eps:
 
