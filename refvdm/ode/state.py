@@ -105,7 +105,14 @@ class TreeField:
 class TreeSolution:
     """A Solution for a z0 that is a tree: .zs, .z0 and solution(t) are trees like it, with the axis
     of times in front of every leaf's own. The rest is as in Solution; .flat is the solution as the
-    solver has it, of one vector."""
+    solver has it, of one vector.
+
+    >>> from refvdm.ode import solve
+    >>> f = lambda z, t, theta: {"x": z["v"], "v": -z["x"]}
+    >>> solution = solve(f, {"x": np.ones(3), "v": np.zeros(3)}, [0.0, 0.5, 1.0])
+    >>> solution.zs["x"].shape, np.allclose(solution.zs["x"][-1], np.cos(1), rtol=1e-5)
+    ((3, 3), True)
+    """
 
     def __init__(self, flat: Solution, state: TreeState):
         self.flat, self.state = flat, state
