@@ -1,6 +1,7 @@
 """The command, adapters that misbehave, programs that misbehave, vectors."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refvdm.conformance import OPERATIONS, check, vectors, wire
+from refvdm.conformance import OPERATIONS, check, implemented, vectors, wire
 from refvdm.conformance.__main__ import main
 from refvdm.conformance.judge import ERROR, FAIL, MISSING, PASS
 from refvdm.conformance.program import Program
 
 EXTENDED = np.finfo(np.longdouble).eps < 1e-18
-ADAPTERS = Path(__file__).parent.parent / "examples" / "adapters"
+ROOT = Path(__file__).parent.parent
+ADAPTERS = ROOT / "examples" / "adapters"
 
 
 class Right:
@@ -135,6 +137,88 @@ def test_float32_is_judged_as_float32():
     assert set(seen) == {np.dtype(np.float32)}
 
 
+def test_parameters_may_have_other_names_and_an_exit_is_an_error():
+    assert one(lambda x, beta, i: right_q_step(x, beta, i)).status == PASS
+    assert one(lambda *args: right_q_step(*args)).status == PASS
+    assert one(lambda **inputs: right_q_step(**inputs)).status == PASS
+    assert "missing 1 required" in one(lambda a, b, c, d: 0).why
+    verdict = one(lambda x_prev, betas, t: sys.exit(0))
+    assert verdict.status == ERROR and "SystemExit" in verdict.why
+    def typing(x_prev, betas, t):
+        raise TypeError("mine")
+    assert one(typing).why == "case 0: TypeError: mine"
+
+
+def test_shapes_that_nearly_fit_are_told_how():
+    def elementwise(mean_q, var_q, mean_p, var_p):
+        return 0.5 * (var_q / var_p - 1 - np.log(var_q / var_p) + (mean_q - mean_p) ** 2 / var_p)
+    assert one(elementwise, "gaussian_kl").why == "case 0: gaussian_kl: kl must have shape (4,), got (4, 3); " \
+        "summed over axis 1 it agrees"
+    assert "it is transposed" in one(lambda x_prev, betas, t: (x_prev.T, betas[t - 1])).why
+
+
+def test_what_is_seen_where_no_mistake_explains_it():
+    def seen(change, name="plu_forward", output="y"):
+        right = OPERATIONS[name].reference
+        def wrong(**inputs):
+            found = OPERATIONS[name].named(right(**inputs))
+            return {**found, output: change(np.array(found[output], float))}
+        verdict = one(wrong, name)
+        assert verdict.status == FAIL and "no known mistake" in verdict.why
+        return verdict.why
+    assert "y is 1.3 times what it should be, everywhere" in seen(lambda y: 1.3 * y)
+    assert "y is a factor off, another in every case: 4, 2, 3" in seen(lambda y: len(y) * y)
+    assert "y is a constant off, in the first case 0.25" in seen(lambda y: y + 0.25)
+    assert "y is right but for the signs of some" in seen(np.abs)
+    assert "y holds the right numbers in another order" in seen(lambda y: y.reshape(-1)[::-1].reshape(y.shape))
+    assert "y agrees to 4.0 digits of its largest number: an approximation" in seen(
+        lambda y: y + 1e-4 * np.max(np.abs(y)) * (-1) ** np.arange(y.size).reshape(y.shape))
+    why = seen(lambda y: y + (np.arange(y.size).reshape(y.shape) == 1))
+    assert "case 0: y[0, 1] is" in why and "1 of 12 numbers differ), log_det agrees" in why
+    assert "float32 somewhere, as in 1 - ᾱ" in seen(
+        lambda y: (1 - (1 - y).astype(np.float32)).astype(float), "schedule_tables", "one_minus_alpha_bar")
+    def single(x, perm, lower, upper):
+        return [y.astype(float) for y in OPERATIONS["plu_forward"].reference(
+            x.astype("f"), perm, lower.astype("f"), upper.astype("f"))]
+    assert "something inside is float32;" in one(single, "plu_forward").why
+
+
+def test_three_mistakes_are_named_part_by_part_and_first_things_come_first():
+    def wrong(x, perm, lower, upper):
+        y, log_det = OPERATIONS["plu_forward"].reference(x, np.argsort(perm), lower, np.abs(upper))
+        return y, 3 - log_det
+    why = one(wrong, "plu_forward").why
+    assert why.startswith("no one mistake explains it all; y matches if P is read as its inverse and "
+                          "U's diagonal loses its sign; case 0: ")
+    class Wrong:
+        odeint = staticmethod(lambda field, z0, ts, theta: np.outer(np.ones(len(ts)), z0))
+        odeint_gradients = staticmethod(lambda field, z0, ts, theta, zs_bar: (z0 + 3, theta + 3, ts + 3))
+    why = [v.why for v in check(Wrong, only=["odeint*"]).verdicts if v.why]
+    assert why[0].startswith("no known mistake") and why[1].startswith("mend odeint first; no known mistake")
+
+
+def test_a_function_for_pytest(tmp_path):
+    write(tmp_path / "mine.py", """
+        import numpy as np
+        def q_step(x_prev, betas, t):
+            return np.sqrt(1 - betas[t - 1])[:, None] * x_prev, betas[t - 1]
+        def q_marginal(x_0, betas, t):
+            return x_0, betas[t - 1]
+        def mlp(**inputs):
+            raise NotImplementedError
+    """)
+    test = write(tmp_path / "test_mine.py", """
+        import mine
+        from refvdm.conformance import pytest_function
+        test_conformance = pytest_function(mine)
+    """)
+    ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test], cwd=tmp_path,
+                         check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert ran.returncode == 1 and "1 failed, 1 passed, 1 skipped" in ran.stdout, ran.stdout
+    assert "q_marginal: 3 of 3 cases, worst error" in ran.stdout
+    assert implemented(Right) == list(OPERATIONS)
+
+
 # ---------------------------------------------------------------- the command
 
 
@@ -176,6 +260,53 @@ def test_run(tmp_path, capsys):
                   ["run", write(tmp_path / "b.py", "1/0")], ["run", write(tmp_path / "c.py", "dtype = 'int64'")]):
         assert main(wrong) == 2
         assert "refvdm.conformance: " in capsys.readouterr().err
+
+
+def test_what_an_adapter_prints_is_not_the_report_and_typing_errors_are_told(tmp_path, capsys):
+    path = write(tmp_path / "a.py", """
+        print("hello")
+        def q_stpe(x_prev, betas, t):
+            return x_prev, betas
+        def q_marginal(x_0, betas, t):
+            print("thinking")
+            return x_0, betas
+    """)
+    assert main(["run", path, "--json", "--only", "q_marginal"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdicts"][0]["status"] == ERROR
+    assert "hello" in err and "thinking" in err and "warning: q_stpe is no operation; is q_step meant?" in err
+    assert main(["run", write(tmp_path / "b.py", "import sys; sys.exit(0)")]) == 2
+
+
+def test_the_table_says_what_its_columns_are(tmp_path, capsys):
+    path = write(tmp_path / "a.py", """
+        def q_step(x_prev, betas, t):
+            return x_prev, betas[t - 1]
+        def q_marginal(x_0, betas, t):
+            return 1 / 0
+    """)
+    main(["run", path, "--only", "q_*", "--only", "mlp"])
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[0].split()) == (
+        "operation result cases that agree worst error/tolerance tolerance")
+    rows = {line.split()[0]: line for line in lines if line[:1] not in ("", " ")}
+    assert rows["q_step"].split()[1:5] == ["FAIL", "0", "of", "3"] and rows["q_step"].endswith(" 1e-10")
+    assert rows["mlp"].split()[1:] == ["not", "implemented"] and rows["q_marginal"].split()[1] == "error"
+    assert max(map(len, lines)) <= 100 and any(line.startswith("An error of up to 1 tolerance") for line in lines)
+    assert lines[-2] == "0 pass, 1 FAIL, 1 error, 2 not implemented"
+    assert lines[-1].startswith("refvdm ") and ", vectors " in lines[-1]
+
+
+def test_list_says_each_mistake_and_survives_a_closed_pipe(capsys):
+    assert main(["list", "--mistakes", "q_marginal"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("known mistake: ") == len(OPERATIONS["q_marginal"].mistakes)
+    assert "x_0: float (batch, D)" in out and "t: int (batch,) integers in 1..T" in out
+    assert main(["list", "mlp_vjp"]) == 0
+    assert "    -> W1_bar: float (n, n)\n" in capsys.readouterr().out
+    closed = subprocess.run(f"{sys.executable} -m refvdm.conformance list | head -1", shell=True, cwd=ROOT, check=False,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert closed.stderr == "" and closed.stdout.startswith("Arrays in, arrays out")
 
 
 # ---------------------------------------------------------------- programs

@@ -61,7 +61,7 @@ def nearly(names: Iterable[str]) -> list[str]:
     """Which of these are an operation's but for some letters, when that operation is not there."""
     names, told = list(names), []
     for name in names:
-        near = difflib.get_close_matches(name, REGISTER, 1, 0.85)
+        near = difflib.get_close_matches(name, REGISTER, 1, 0.8)
         if near and name not in REGISTER and near[0] not in names:
             told.append(f"{name} is no operation; is {near[0]} meant?")
     return told

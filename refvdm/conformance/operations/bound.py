@@ -132,6 +132,15 @@ def _both(q: N, x: Any) -> tuple[N, N]:
                    lambda q, x: spec.KL(*reversed(_both(q, x))))),
                Mistake("the variance of q(x_T | x_0) is taken for 1", instead=_prior_of(
                    lambda q, x: np.sum(q.mean**2) / 2)),
+               Mistake("the mean of q(x_T | x_0) has √(1 - ᾱ_T) for √ᾱ_T (σ for α)",
+                       instead=_prior_of(lambda q, x: spec.KL(*_both(
+                           N(np.sqrt(q.var) * x, q.var), x)))),
+               Mistake("the log-variance has the other sign", instead=_prior_of(
+                   lambda q, x: spec.KL(*_both(q, x)) + np.sum(np.log(q.var + 0 * x)))),
+               Mistake("the log-variance is missing", instead=_prior_of(
+                   lambda q, x: spec.KL(*_both(q, x)) + np.sum(np.log(q.var + 0 * x)) / 2)),
+               Mistake("the variance of q(x_T | x_0) is read as a standard deviation",
+                       instead=_prior_of(lambda q, x: spec.KL(*_both(N(q.mean, q.var**2), x)))),
                Mistake("one step's levels α_T stand for ᾱ_T",
                        inputs=lambda betas, **_: {"betas": betas[-1:]}),
                Mistake("it is taken at T - 1", inputs=lambda betas, **_: {"betas": betas[:-1]}),

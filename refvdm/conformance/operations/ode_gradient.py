@@ -68,6 +68,14 @@ def _reversed_sign(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> Any
     return adjoint.gradient_at_many_times(zs_bar, there, _solve(f.f, z0, ts, theta), ts, theta, N)
 
 
+def _no_jump(i: Arrays, outputs: Arrays, a_t: int) -> Arrays:
+    """As if the losses at inner times were not there, but for dL/dts there."""
+    z0_bar, theta_bar, ts_bar = _gradients(**{**i, "zs_bar": _no_inner(i["zs_bar"].copy())})
+    inner = outputs["ts_bar"][1:-1]
+    return {"z0_bar": z0_bar, "theta_bar": theta_bar, "ts_bar": np.concatenate(
+        [[ts_bar[0] - a_t * np.sum(inner)], inner, outputs["ts_bar"][-1:]])}
+
+
 def _ends(ts_bar: Any, _: Arrays) -> Any:
     return np.concatenate([ts_bar[-1:], ts_bar[1:-1], ts_bar[:1]])
 
@@ -130,6 +138,10 @@ A_T = (  # ts_bar[i] = g_i f, i ≥ 1, is what a_t jumps by
                Mistake("the losses before the last time are dropped", inputs=only(_last_alone)),
                Mistake("the losses at inner times are dropped", inputs=only(_no_inner)),
                Mistake("the loss at the first time is dropped", inputs=only(_no_first)),
+               Mistake("a does not jump at inner times, a_t does", outputs=lambda i, outputs: (
+                   _no_jump(i, outputs, 1))),
+               Mistake("neither a nor a_t jumps at inner times", outputs=lambda i, outputs: (
+                   _no_jump(i, outputs, 0))),
                Mistake("the jump of an inner time is taken a row too late", inputs=only(_late)),
                changed("dL/dT0 and dL/dT1 are exchanged", ts_bar=_ends),
                *SIGNS, *ABSENT, *A_T,
