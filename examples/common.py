@@ -2,7 +2,7 @@
 
 To be imported before NumPy: BLAS gets one thread. The examples' matrices are small; a second
 thread gains little when the machine is idle and loses a lot when it is not. What a run needs (the
-command, the folder, results) is refvdm.experiment.
+command, the folder, results, the look of pictures) is refvdm.experiment.
 """
 import os
 
@@ -32,15 +32,18 @@ def nearest(x, means):
 
 
 def show_images(axes, images, columns, title, low, high):
-    """Images (n, height, width) side by side with a gap; low is white, high is black."""
-    n, height, width = images.shape
+    """Images (n, height, width) side by side with a grey gap; low is white, high is black. In
+    colour, (n, height, width, 3), high is bright."""
+    n, height, width, *colour = images.shape
     rows = -(-n // columns)
-    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, *colour), np.nan)
     for i, image in enumerate(images):
         r, c = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
         sheet[r : r + height, c : c + width] = image
-    axes.imshow(sheet, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
-    axes.set_title(title, fontsize=11)
+    shade = np.clip((sheet - low) / (high - low), 0, 1)
+    rgb = shade if colour else np.repeat(1 - shade[..., None], 3, axis=-1)
+    axes.imshow(np.nan_to_num(rgb, nan=0.85), interpolation="nearest")
+    axes.set_title(title)
     axes.axis("off")
 
 
@@ -50,7 +53,23 @@ def square(half, n):
     return np.stack(np.meshgrid(axis, axis), axis=-1)
 
 
-def show_density(axes, log_prob, half, n, high):
-    """exp(log_prob(x)), x (n², 2), as an image of [-half, half]²; `high` has the last colour."""
-    p = np.exp(log_prob(square(half, n).reshape(-1, 2))).reshape(n, n)
-    return axes.imshow(p, extent=(-half, half, -half, half), origin="lower", vmin=0, vmax=high)
+def density(log_prob, half, n):
+    """exp(log_prob(x)), x (n², 2), on the grid of [-half, half]², (n, n)."""
+    return np.exp(log_prob(square(half, n).reshape(-1, 2))).reshape(n, n)
+
+
+def show_densities(figure, all_axes, densities, half, titles):
+    """Densities (n, n) on [-half, half]² with one scale of colours that clips none, and its bar."""
+    high = max(p.max() for p in densities)
+    for axes, p, title in zip(all_axes, densities, titles):
+        shown = axes.imshow(p, extent=(-half, half, -half, half), origin="lower", vmin=0, vmax=high,
+                            interpolation="bilinear")
+        plane(axes, half, title)
+    figure.colorbar(shown, ax=list(all_axes), label="density, 1/unit²", shrink=0.85, pad=0.02)
+
+
+def plane(axes, half, title, names=("x_1", "x_2")):
+    """A panel of [-half, half]² with equal scales: panels side by side stand level."""
+    whole = np.arange(-int(half), int(half) + 1)
+    axes.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", title=title,
+             xlabel=names[0], ylabel=names[1], xticks=whole, yticks=whole)

@@ -1,6 +1,6 @@
 """What the lecture says of its bound, measured: three forms, the limit of many steps, the terms.
 
-    python examples/elbo_forms.py
+    python examples/elbo_forms.py          half a minute; --quick: does it run? --help: all options
 
 1. The claim under 13.24, that the denoising form varies less than the joint form 13.21: the
    variance of one sample of each form, given x_0, for a poor, a trained and an optimal p, on eight
@@ -11,54 +11,31 @@
 3. KL per t of the three models.
 
 Writes metrics.json, checkpoint.npz (of the trained p) and the picture elbo_forms.png to --out.
+To try next: Schedule.cosine(T) for the plane; more steps of training (which form does it help?);
+other ends of gamma in part 2.
 """
-import sys
-
+# %% Options: those of the command line; in a notebook the defaults
 import common
 import numpy as np
 
 from refvdm import experiment
 from refvdm.datasets import Ring
-from refvdm.fit import fit
 from refvdm.optim import EMA, Adam
 from refvdm.vdm import VDM, ExactDecoder, GaussianDecoder, Schedule, elbo_forms, optimal_variance
 from refvdm.vdm.network import MLPNetwork, RegressionDenoiser
 
-NAME, T, GAMMA_1, GAMMA_T = "elbo_forms", 30, -5.0, 5.0
-PICTURES = ("elbo_forms.png",)
-RING = Ring()
+NAME = "elbo_forms"
+args = experiment.options(experiment.arguments(NAME, __doc__, steps=2000))
+
+# %% Three models: a p that always answers the data's mean, one that is trained, the best
+RING, T, GAMMA_1, GAMMA_T = Ring(), 30, -5.0, 5.0
+schedule, decoder = Schedule.linear_gamma(T, GAMMA_1, GAMMA_T), GaussianDecoder(6e-3)
 
 
-# ---------------------------------------------------------------- three models
-
-
-def models(args, checkpoint):
-    """{name: (vdm, theta)}: a p that always answers the data's mean, a trained one, the best."""
-    schedule, rng = Schedule.linear_gamma(T, GAMMA_1, GAMMA_T), np.random.default_rng(args.seed)
-    decoder = GaussianDecoder(6e-3)
-    learner = VDM(RegressionDenoiser(MLPNetwork(2, 2, hidden=96, layers=3), schedule),
-                  schedule, decoder)
-    theta = train(learner, rng, args, checkpoint)
-    exact = common.exact_denoiser(RING, schedule)
-    variance = optimal_variance(schedule, posterior_variances(exact, schedule, rng))
-    return {"poor": (VDM(lambda theta, x_t, t: 0 * x_t, schedule, decoder), None),
-            "trained": (learner, theta),
-            "optimal": (VDM(exact, schedule, ExactDecoder(exact), variance=variance), None)}
-
-
-def train(vdm, rng, args, checkpoint):
-    def loss(theta, rng):
-        x_0 = RING.sample(256, rng)
-        return -np.mean(vdm.elbo_estimate(theta, x_0, rng, times="stratified").total)
-
-    return fit(loss, vdm.denoiser.init(rng, np.float64), rng, steps=args.steps, ema=EMA(0.995),
-               optimizer=Adam(3e-3, cosine_steps=args.steps), validate_every=args.steps,
-               checkpoint=checkpoint, settings={"seed": args.seed}).best
-
-
-def posterior_variances(exact, schedule, rng):
-    """E Var[x_0 | x_t], one number for each t (T+1,), from 20 000 draws; 0 at t = 0."""
-    x_0, means = RING.sample(20_000, rng), np.zeros(T + 1)
+def posterior_variances(exact, draws):
+    """E Var[x_0 | x_t], one number for each t (T+1,); 0 at t = 0."""
+    rng, means = np.random.default_rng([args.seed, 4]), np.zeros(T + 1)
+    x_0 = RING.sample(draws, rng)
     for t in range(1, T + 1):
         s = 1 / np.sqrt(1 + np.exp(-schedule.gamma[t]))
         x_t = np.sqrt(1 - s * s) * x_0 + s * rng.standard_normal(x_0.shape)
@@ -66,9 +43,34 @@ def posterior_variances(exact, schedule, rng):
     return means
 
 
-def variances(vdm, theta, seed, points=64, draws=200):
+exact = common.exact_denoiser(RING, schedule)
+poor = VDM(lambda theta, x_t, t: 0 * x_t, schedule, decoder)
+network = MLPNetwork(2, 2, hidden=96, layers=3)
+learner = VDM(RegressionDenoiser(network, schedule), schedule, decoder)
+optimal = VDM(exact, schedule, ExactDecoder(exact), variance=optimal_variance(
+    schedule, posterior_variances(exact, 2000 if args.quick else 20_000)))
+
+# %% Training
+
+
+def loss(theta, rng):
+    x_0 = RING.sample(256, rng)
+    return -np.mean(learner.elbo_estimate(theta, x_0, rng, times="stratified").total)
+
+
+def train(run):
+    rng = np.random.default_rng(args.seed)
+    return run.fit(loss, learner.denoiser.init(rng, np.float64), rng, ema=EMA(0.995),
+                   optimizer=Adam(3e-3, cosine_steps=args.steps),
+                   validate_every=max(1, args.steps // 20), unit="nats")
+
+
+# %% 1. The forms
+
+
+def variances(vdm, theta, points, draws):
     """{form: its variance over the noise, a mean over x_0} and {form: its mean over everything}."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([args.seed, 1])
     x_0 = np.repeat(RING.sample(points, rng), draws, axis=0)
     forms = elbo_forms(vdm, theta, x_0, rng)._asdict()
     forms["independent"] = vdm.elbo(theta, x_0, rng).total
@@ -77,7 +79,7 @@ def variances(vdm, theta, seed, points=64, draws=200):
             {name: float(rows.mean()) for name, rows in table.items()})
 
 
-# ---------------------------------------------------------------- many steps, x_0 ~ N(0, s²)
+# %% 2. Many steps, for x_0 ~ N(0, s²), where everything is known
 
 
 def gap_of(schedule, s2):
@@ -108,60 +110,65 @@ def many_steps():
         "cosine": [gap_of(Schedule.cosine(T), s2) for T in counts]}
 
 
-# ---------------------------------------------------------------- pictures
-
-
-def draw(plt, three, found, args):
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4.2))
-    forms_panel(left, found["variance"])
-    for (name, row), style in zip(found["gap_nats"].items(), ("o-", ":", "s-", "^-")):
-        middle.loglog(found["T"], row, style, ms=4, label=name)
-    middle.axhline(np.euler_gamma / 2, color="0.7", lw=0.8, label="half of Euler's constant")
-    middle.set(xlabel="T", ylabel="gap, nats", title="the bound's gap on N(0, 4), everything exact")
-    middle.legend(fontsize=8)
-    for name, (vdm, theta) in three.items():
-        x_0 = RING.sample(2000, np.random.default_rng([args.seed, 2]))
-        kl = vdm.kl_per_t(theta, x_0, np.random.default_rng([args.seed, 3])).mean(axis=1)
-        right.plot(np.arange(2, T + 1), kl[2:], ".-", label=name)
-    right.set(yscale="log", xlabel="t", ylabel="KL_t, nats", title="the terms of 13.24")
-    right.legend()
-    experiment.save_picture(plt, figure, args.out / "elbo_forms.png")
+# %% The picture
 
 
 def forms_panel(axes, variance):
     labels = {"joint": "joint, 13.21", "consistency": "consistency",
               "denoising": "denoising, 13.24", "independent": "13.24, independent x_t"}
+    shown = [v for row in variance.values() for v in row.values() if v > 1e-9]
     for i, (form, label) in enumerate(labels.items()):
-        heights = [row[form] for row in variance.values()]
-        axes.bar(np.arange(3) + 0.2 * (i - 1.5), heights, 0.2, label=label)
-    axes.set_xticks(range(3), list(variance))
-    axes.set(yscale="log", ylim=(0.03, 5e4), title="one sample of each form of the bound",
-             ylabel="variance given x_0, nats² (0 where there is no bar)")
-    axes.legend(fontsize=8)
+        for j, row in enumerate(variance.values()):
+            at = j + 0.2 * (i - 1.5)
+            axes.bar(at, max(row[form], 1e-12), 0.2, color=experiment.PALETTE[i],
+                     label=None if j else label)
+            if row[form] <= 1e-9:
+                axes.annotate("0", (at, 0.01), xycoords=("data", "axes fraction"), ha="center",
+                              color=experiment.PALETTE[i])
+    axes.set_xticks(range(3), [f"{name} p" for name in variance])
+    axes.set(yscale="log", ylim=(0.3 * min(shown), 300 * max(shown)),
+             title="Which form varies least depends on p", ylabel="variance given x_0, nats²")
+    axes.legend(ncols=2, loc="upper right")
 
 
-# ---------------------------------------------------------------- the command
+def draw(plt, found):
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15.5, 4.4))
+    forms_panel(left, found["variance"])
+    for (name, row), style in zip(found["gap_nats"].items(), ("o-", ":", "s-", "^-")):
+        middle.loglog(found["T"], row, style, ms=4, label=name)
+    middle.axhline(np.euler_gamma / 2, color="0.7", lw=0.8, label="half of Euler's constant")
+    middle.set(xlabel="T", ylabel="gap, nats", title="N(0, 4), all exact: linear γ closes the gap, "
+                                                     "1/T")
+    middle.legend()
+    x_0 = RING.sample(200 if args.quick else 2000, np.random.default_rng([args.seed, 2]))
+    for name, (vdm, theta) in three().items():
+        kl = vdm.kl_per_t(theta, x_0, np.random.default_rng([args.seed, 3])).mean(axis=1)
+        right.plot(np.arange(2, T + 1), kl[2:], ".-", label=f"{name} p")
+    right.set(yscale="log", xlabel="t", ylabel="KL_t, nats",
+              title="The terms of 13.24: learning pays at small t")
+    right.legend()
+    return {"elbo_forms.png": figure}
 
 
-def trial(args):
-    with experiment.Run(NAME, args, PICTURES) as folder:
-        three = models(args, folder.checkpoint)
+# %% Run it: goes on where it was stopped; in a notebook `trained` and `found` stay to look at
+def three():
+    return {"poor": (poor, None), "trained": (learner, trained.best), "optimal": (optimal, None)}
 
-        def results():
-            measured = {name: variances(vdm, theta, [args.seed, 1])
-                        for name, (vdm, theta) in three.items()}
-            counts, gaps = many_steps()
-            return {"variance": {name: variance for name, (variance, _) in measured.items()},
-                    "mean": {name: mean for name, (_, mean) in measured.items()},
-                    "T": counts, "gap_nats": gaps, "steps": args.steps}
 
-        folder.finish(results,
-                      lambda plt, found: draw(plt, three, found, args), closing)
+def results():
+    points, draws = (8, 60) if args.quick else (64, 200)
+    measured = {name: variances(vdm, theta, points, draws)
+                for name, (vdm, theta) in three().items()}
+    counts, gaps = many_steps()
+    return {"variance": {name: variance for name, (variance, _) in measured.items()},
+            "mean": {name: mean for name, (_, mean) in measured.items()},
+            "T": counts, "gap_nats": gaps, **experiment.about(trained)}
 
 
 def closing(found):
     header = f"{'p':<10}{'joint 13.21':>14}{'consistency':>14}{'denoising 13.24':>17}"
-    lines = [f"variance of one sample, given x_0 (T = {T}):", f"{header}{'independent x_t':>17}"]
+    lines = [f"variance of one sample, given x_0 (T = {T}), nats²:",
+             f"{header}{'independent x_t':>17}"]
     for name, row in found["variance"].items():
         lines.append(f"{name:<10}{row['joint']:>14.3g}{row['consistency']:>14.3g}"
                      f"{row['denoising']:>17.3g}{row['independent']:>17.3g}")
@@ -172,9 +179,6 @@ def closing(found):
     return "\n".join(lines)
 
 
-def main(argv=None):
-    return experiment.call(NAME, trial, experiment.arguments(NAME, __doc__, 2000), argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+with experiment.Run(NAME, args, ["elbo_forms.png"]) as run:
+    trained = train(run)
+    found = run.finish(results, draw, closing)

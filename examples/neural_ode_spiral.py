@@ -1,18 +1,21 @@
 """Learn the field of a spiral from samples of its path, with gradients by the adjoint ODE.
 
-    python examples/neural_ode_spiral.py [--gradient backsolve | interpolated | discrete]
+    python examples/neural_ode_spiral.py   a minute; --quick: does it run? --help: all options
+                                           --gradient backsolve | interpolated | discrete
 
 The spiral of Chen et al. (2018): dz/dt = z^3 A, A = [[-0.1, 2], [-2, -0.1]], z(0) = (2, 0), 1000
 samples on [0, 25]. The model is dz/dt = MLP(z^3), trained on 20 pieces of 10 neighbouring samples
-at a time by their mean absolute error (about a minute).
+at a time by their mean absolute error. Then it looks at how good those gradients are, and what they
+cost.
 
-Then it looks at how good those gradients are, and what they cost.
+Writes metrics.json, checkpoint.npz and pictures to --out: spiral.png the data, the learned path and
+field; adjoint.png a(t) on its way back; gradients.png the error of the four gradient modes against
+the tolerance, and peak memory against the number of steps.
 
-Writes metrics.json, checkpoint.npz and four pictures to --out: spiral.png the data, the learned
-path and field; adjoint.png a(t) on its way back; modes.png the error of the four gradient modes
-against the tolerance; memory.png peak memory against the number of steps.
+To try next: --gradient discrete (what changes, and what does not?); MLP(z) in place of MLP(z^3);
+noise on the samples; longer pieces; method="rk4", step=0.05 in `loss`.
 """
-import sys
+# %% Options: those of the command line; in a notebook the defaults
 import tracemalloc
 import warnings
 
@@ -21,18 +24,23 @@ import numpy as np
 
 from refvdm import experiment
 from refvdm.autodiff import ravel
-from refvdm.fit import fit
 from refvdm.ode import MLPField, ReconstructionWarning, adjoint, gradient_report, odeint, solve
 from refvdm.optim import EMA, Adam
 
 NAME = "neural_ode_spiral"
+COLOURS = {"backsolve": "C1", "interpolated": "C4", "discrete": "C0", "forward": "C2"}
+parser = experiment.arguments(NAME, __doc__, steps=2000)
+parser.add_argument("--gradient", choices=list(COLOURS)[:3], default="backsolve",
+                    help="mode of the gradient (default backsolve)")
+args = experiment.options(parser)
+
+# %% The data: the path of a known field
 A = np.array([[-0.1, 2.0], [-2.0, -0.1]])
 Z0, TS = np.array([2.0, 0.0]), np.linspace(0.0, 25.0, 1000)
-BATCH, PIECE = 20, 10
-PICTURES = ("spiral.png", "adjoint.png", "modes.png", "memory.png")
-COLOURS = {"backsolve": "C3", "interpolated": "C1", "discrete": "C0", "forward": "C2"}
+samples = solve(lambda z, t, theta: (z**3) @ A, Z0, TS, rtol=1e-9, atol=1e-12).zs
 
 
+# %% The model
 class CubedField:
     """f(z, t, theta) = MLP(z^3); its pullback is the MLP's and, by hand, d(z^3) = 3 z^2 dz."""
 
@@ -50,58 +58,55 @@ class CubedField:
 FIELD = CubedField()
 
 
-def true_path():
-    return solve(lambda z, t, theta: (z**3) @ A, Z0, TS, rtol=1e-9, atol=1e-12).zs
-
-
 def learned_path(theta):
     return solve(FIELD, Z0, TS, theta, rtol=1e-6, atol=1e-8).zs
 
 
-def rms_error(theta, samples):
-    """Of the learned path at all samples."""
-    return float(np.sqrt(np.mean((learned_path(theta) - samples) ** 2)))
+# %% Training: the field does not depend on time, so that every piece may start at 0
+BATCH, PIECE = 20, 10
 
 
-def train(samples, args, checkpoint):
+def loss(theta, rng):
+    start = rng.integers(0, len(samples) - PIECE, BATCH)
+    pieces = np.stack([samples[start + k] for k in range(PIECE)])
+    zs = odeint(FIELD, pieces[0], TS[:PIECE], theta, gradient=args.gradient, rtol=1e-4, atol=1e-6)
+    return np.mean(np.abs(zs - pieces))
+
+
+def validate(theta):
+    """The mean absolute error of the whole path, at all samples."""
+    return float(np.mean(np.abs(learned_path(theta) - samples)))
+
+
+def train(run):
     rng = np.random.default_rng(args.seed)
-    ts = TS[:PIECE]  # the field does not depend on time: every piece may start at 0
-
-    def loss(theta, rng):
-        start = rng.integers(0, len(samples) - PIECE, BATCH)
-        pieces = np.stack([samples[start + k] for k in range(PIECE)])
-        zs = odeint(FIELD, pieces[0], ts, theta, gradient=args.gradient, rtol=1e-4, atol=1e-6)
-        return np.mean(np.abs(zs - pieces))
-
-    return fit(loss, FIELD.mlp.init(rng), rng, steps=args.steps, ema=EMA(0.99),
-               optimizer=Adam(1e-2, cosine_steps=args.steps),
-               validate=lambda theta: rms_error(theta, samples),
-               validate_every=max(1, args.steps // 10),
-               checkpoint=checkpoint, settings={"seed": args.seed, "gradient": args.gradient})
+    return run.fit(loss, FIELD.mlp.init(rng), rng, optimizer=Adam(1e-2, cosine_steps=args.steps),
+                   ema=EMA(0.99), validate=validate, validate_every=max(1, args.steps // 10),
+                   unit="mean |z error|")
 
 
-# ---------------------------------------------------------------- what the adjoint does
+# %% What the adjoint does
 
 
-def probe(samples):
-    """A loss that sees the learned path at six times on [0, 5]: these ts, and zs -> dL/dzs.
+def probe():
+    """A loss that sees the learned path at six times up to t = 5: these ts, and zs -> dL/dzs.
 
     L = sum_i |z(t_i) - data_i|^2 / 2, where data_i is the sample nearest in time.
     """
-    ts = np.linspace(0.0, 5.0, 6)
+    ts = np.linspace(0.0, 1.0 if args.quick else 5.0, 6)
     return ts, lambda zs: zs - np.stack([samples[np.argmin(abs(TS - t))] for t in ts])
 
 
-def mode_errors(theta, samples):
+def mode_errors(theta):
     """Tolerances, and {mode: relative error of the gradient at each}.
 
     The measure is the gradient of the variational equation (mode "forward") at 1e-12.
     """
-    ts, bar = probe(samples)
+    ts, bar = probe()
     exact_solution = solve(FIELD, Z0, ts, theta, rtol=1e-12, atol=1e-14)
     zs_bar = bar(exact_solution.zs)
     exact = flat(adjoint(FIELD, exact_solution, zs_bar, mode="forward"))
-    tolerances = np.logspace(-2, -9, 8)
+    tolerances = np.logspace(-2, -9, 8)[:: 5 if args.quick else 1]
     errors = {mode: [] for mode in COLOURS}
     for rtol in tolerances:
         solution = solve(FIELD, Z0, ts, theta, rtol=rtol, atol=rtol / 100)
@@ -118,8 +123,9 @@ def flat(gradient):
     return np.concatenate([gradient.z0, ravel(gradient.theta)[0], gradient.ts])
 
 
-def memory(theta, counts=(25, 50, 100, 200, 400, 800)):
+def memory(theta):
     """Numbers of steps, and {mode: peak KiB of solving with so many of rk4 and coming back}."""
+    counts = (25, 200) if args.quick else (25, 50, 100, 200, 400, 800)
     z0 = np.random.default_rng(0).standard_normal((BATCH, 2))
     peaks = {"backsolve": [], "discrete": []}
     for mode, row in peaks.items():
@@ -133,109 +139,92 @@ def memory(theta, counts=(25, 50, 100, 200, 400, 800)):
     return counts, peaks
 
 
-# ---------------------------------------------------------------- pictures
+# %% The pictures
 
 
-def spiral_picture(plt, theta, samples, out):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 4.6))
+def spiral_picture(plt, theta, found):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), width_ratios=(1, 1.2))
     path, grid = learned_path(theta), common.square(2.2, 25)
     field = FIELD(grid, 0.0, theta)
     left.streamplot(grid[..., 0], grid[..., 1], field[..., 0], field[..., 1],
-                    color="0.75", linewidth=0.7, arrowsize=0.7, density=1.2)
-    left.plot(*samples[::5].T, ".", color="C2", ms=4, label="samples (every fifth)")
-    left.plot(*path.T, color="C3", lw=1.2, label="learned")
-    left.set(xlabel="z_1", ylabel="z_2", aspect="equal", title="learned path and field")
-    left.legend(loc="lower left", fontsize=8)
+                    color="0.78", linewidth=0.7, arrowsize=0.7, density=1.2)
+    left.plot(*samples[::5].T, ".", color="k", ms=4, label="samples (every fifth)")
+    left.plot(*path.T, color="C1", lw=1.4, label="learned path")
+    left.set(xlabel="z_1", ylabel="z_2", aspect="equal", xlim=(-2.2, 2.2), ylim=(-2.2, 2.2),
+             title="The learned field and path")
+    left.legend(loc="lower left", frameon=True)
     for i in range(2):
-        right.plot(TS, samples[:, i], ".", color="C2", ms=2, label=("samples", None)[i])
-        right.plot(TS, path[:, i], color=f"C{3 + i}", lw=1.2, label=f"learned z_{i + 1}")
-    right.set(xlabel="t", title="the same against time")
-    right.legend(fontsize=8)
-    experiment.save_picture(plt, figure, out / "spiral.png")
+        right.plot(TS[::3], samples[::3, i], ".", color="k", ms=3, label=("samples", None)[i])
+        right.plot(TS, path[:, i], color=f"C{i}", lw=1.4, label=f"learned z_{i + 1}")
+    right.set(xlabel="t", ylabel="z", ylim=(-2.2, 3),
+              title=f"The same against time: rms error {found['rms_error']:.3f}")
+    right.legend(ncols=3, loc="upper right")
+    return figure
 
 
-def adjoint_picture(plt, theta, samples, out):
-    ts, bar = probe(samples)
+def adjoint_picture(plt, theta):
+    ts, bar = probe()
     solution = solve(FIELD, Z0, ts, theta, rtol=1e-8, atol=1e-10)
     way = adjoint(FIELD, solution, bar(solution.zs)).trajectory
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7, 5.6), sharex=True)
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(7.6, 5.8), sharex=True)
     for i in range(2):
-        top.plot(way.t, way.a[:, i], color=f"C{i}", label=f"a_{i + 1}(t) = dL/dz_{i + 1}(t)")
+        top.plot(way.t, way.a[:, i], label=f"a_{i + 1}(t) = dL/dz_{i + 1}(t)")
     bottom.plot(way.t, np.linalg.norm(way.a_theta, axis=1), color="C2",
                 label="|a_θ(t)|, at t = 0 |dL/dθ|")
-    bottom.plot(way.t, way.a_t, color="C4", label="a_t(t), at t = 0 dL/dts[0]")
+    bottom.plot(way.t, way.a_t, color="C3", label="a_t(t), at t = 0 dL/dts[0]")
     for axes in (top, bottom):
         for t in ts:
             axes.axvline(t, color="0.85", lw=0.8, zorder=0)
-        axes.legend(fontsize=8)
-    top.set_title("integrated from t = 5 back to 0; a jumps by dL/dz(t_i) where the loss looks",
-                  fontsize=10)
-    bottom.set_xlabel("t")
-    experiment.save_picture(plt, figure, out / "adjoint.png")
+        axes.legend()
+    top.set(ylabel="dL/dz", title="Read from right to left: a jumps by dL/dz(t_i) where the loss "
+                                  "looks (grey)")
+    bottom.set(xlabel="t", ylabel="dL/dθ, dL/dt", title="What it gathers on the way, 13.15")
+    return figure
 
 
-def modes_picture(plt, tolerances, errors, out):
-    figure, axes = plt.subplots(figsize=(6, 4.2))
-    for mode, row in errors.items():
-        axes.loglog(tolerances, row, ".-", color=COLOURS[mode], label=mode)
-    axes.loglog(tolerances, tolerances, color="0.7", ls=":", label="error = rtol")
-    axes.invert_xaxis()
-    axes.set(xlabel="rtol (atol = rtol/100), dopri5", ylabel="relative error of dL/d[z0, θ, ts]")
-    axes.legend()
-    experiment.save_picture(plt, figure, out / "modes.png")
+def gradients_picture(plt, found):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))
+    for mode, row in found["gradient_errors"].items():
+        left.loglog(found["rtol"], row, ".-", color=COLOURS[mode], label=mode)
+    left.loglog(found["rtol"], found["rtol"], color="0.6", ls=":", label="error = rtol")
+    left.invert_xaxis()
+    left.set(xlabel="rtol (atol = rtol/100), dopri5", ylabel="relative error of dL/d[z0, θ, ts]",
+             title="All four modes gain with the tolerance")
+    left.legend()
+    for mode, row in found["memory_KiB"].items():
+        right.loglog(found["memory_steps"], row, ".-", color=COLOURS[mode], label=mode)
+    right.minorticks_off()
+    right.set_xticks(found["memory_steps"], found["memory_steps"])
+    right.set_yticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, 1000, 2000])
+    right.set(xlabel="steps of rk4, forward", ylabel="peak memory, KiB",
+              title="Backsolve keeps no path: its memory is flat")
+    right.legend()
+    return figure
 
 
-def memory_picture(plt, counts, peaks, out):
-    figure, axes = plt.subplots(figsize=(6, 4.2))
-    for mode, row in peaks.items():
-        axes.loglog(counts, row, ".-", color=COLOURS[mode], label=mode)
-    axes.minorticks_off()
-    axes.set_xticks(counts, counts)
-    axes.set_yticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, 1000, 2000])
-    axes.set(xlabel="steps of rk4, forward", ylabel="peak memory, KiB")
-    axes.legend()
-    experiment.save_picture(plt, figure, out / "memory.png")
+# %% Run it: goes on where it was stopped; in a notebook `trained` and `found` stay to look at
+with experiment.Run(NAME, args, ["spiral.png", "adjoint.png", "gradients.png"]) as run:
+    trained = train(run)
+    theta = trained.best
 
+    def results():
+        (tolerances, errors), (counts, peaks) = mode_errors(theta), memory(theta)
+        ts, bar = probe()
+        print(f"the gradient of a loss at six times on [0, {ts[-1]:g}], by theta and all else, "
+              "and where its errors come from:")
+        print(gradient_report(FIELD, Z0, ts, theta, bar(solve(FIELD, Z0, ts, theta).zs)))
+        error = float(np.sqrt(np.mean((learned_path(theta) - samples) ** 2)))
+        return {"rms_error": error, **experiment.about(trained, gradient=args.gradient),
+                "rtol": tolerances.tolist(), "gradient_errors": errors,
+                "memory_steps": counts, "memory_KiB": peaks}
 
-# ---------------------------------------------------------------- the command
+    def draw(plt, found):
+        return {"spiral.png": spiral_picture(plt, theta, found),
+                "adjoint.png": adjoint_picture(plt, theta),
+                "gradients.png": gradients_picture(plt, found)}
 
+    def closing(found):
+        return (f"learned path on [0, 25]: rms error {found['rms_error']:.3f} "
+                f"(the spiral's radius goes from 2 to 0.5)")
 
-def trial(args):
-    with experiment.Run(NAME, args, PICTURES) as folder:
-        samples = true_path()
-        run = train(samples, args, folder.checkpoint)
-
-        def results():
-            (tolerances, errors), (counts, peaks) = mode_errors(run.best, samples), memory(run.best)
-            ts, bar = probe(samples)
-            zs_bar = bar(solve(FIELD, Z0, ts, run.best).zs)
-            print("the gradient of a loss at six times on [0, 5], by theta and all else, "
-                  "and where its errors come from:")
-            print(gradient_report(FIELD, Z0, ts, run.best, zs_bar))
-            return {"rms_error": rms_error(run.best, samples),
-                    **experiment.about(run, gradient=args.gradient),
-                    "rtol": tolerances.tolist(), "gradient_errors": errors,
-                    "memory_steps": counts, "memory_KiB": peaks}
-
-        def draw(plt, found):
-            spiral_picture(plt, run.best, samples, args.out)
-            adjoint_picture(plt, run.best, samples, args.out)
-            modes_picture(plt, found["rtol"], found["gradient_errors"], args.out)
-            memory_picture(plt, found["memory_steps"], found["memory_KiB"], args.out)
-
-        def closing(found):
-            return (f"learned path on [0, 25]: rms error {found['rms_error']:.3f} "
-                    f"(the spiral's radius goes from 2 to 0.5)")
-
-        folder.finish(results, draw, closing)
-
-
-def main(argv=None):
-    parser = experiment.arguments(NAME, __doc__, steps=2000)
-    parser.add_argument("--gradient", choices=list(COLOURS)[:3], default="backsolve",
-                        help="mode of the gradient (default backsolve)")
-    return experiment.call(NAME, trial, parser, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    found = run.finish(results, draw, closing)

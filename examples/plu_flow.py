@@ -1,175 +1,134 @@
-"""Maximum likelihood with PLU layers: a flow on a known density, or a Glow on the 8x8 digits.
+"""Maximum likelihood with PLU layers, §13.1: a flow on a density in the plane that is known.
 
-    python examples/plu_flow.py                  two crescents in the plane, about a minute
-    python examples/plu_flow.py --data digits    images, dequantised; test bits/dim
+    python examples/plu_flow.py            half a minute; --quick: does it run? --help: all options
 
-On the crescents the true log-likelihood is known: reported is the gap to it, in nats.
+Two crescents that hold each other; eight Glow steps: ActNorm, PLU, affine coupling. The true
+log-likelihood is known: reported is the gap to it, in nats. Writes metrics.json, checkpoint.npz and
+pictures to --out: density.png the data, the model's density beside the true one, its samples;
+plu.png what the first PLU layer does to the plane, factor by factor; layers.png how the layers,
+one after the other, make noise of the data.
 
-Writes metrics.json, checkpoint.npz and pictures to --out (default runs/plu_flow, with --data digits
-runs/plu_flow_digits): density.png the data, the model's density and its samples; plu.png what the
-first PLU layer does to the plane; with digits samples.png.
+To try next: fewer steps of the flow; Ring() for Crescents() (a flow leaves bridges between what is
+apart); no PLU layer; examples/glow_digits.py, the same on images.
 """
-import sys
-from pathlib import Path
-
+# %% Options: those of the command line; in a notebook the defaults
 import common
 import numpy as np
 
 from refvdm import experiment
-from refvdm.datasets import Crescents, digits
-from refvdm.fit import fit
-from refvdm.flows import PLU, ActNorm, AffineCoupling, Flow, Squeeze, bits_per_dim, dequantize
+from refvdm.datasets import Crescents
+from refvdm.flows import PLU, ActNorm, AffineCoupling, Flow
 from refvdm.optim import EMA, Adam
 
-NAME, LEVELS = "plu_flow", 17
-PLANE, DIGITS = ("density.png", "plu.png"), ("samples.png",)
+NAME = "plu_flow"
+args = experiment.options(experiment.arguments(NAME, __doc__, steps=1500))
+
+# %% The model
+DATA, STEPS, HALF = Crescents(), 8, 4.0  # the pictures show [-HALF, HALF]²
+flow = Flow([layer for i in range(STEPS)
+             for layer in (ActNorm(2), PLU(2), AffineCoupling(2, 32, swap=i % 2 == 1))])
+
+# %% Training: ActNorm begins at the mean and deviation of data
 
 
-def glow_steps(d, n, hidden):
-    """n Glow steps on d channels: ActNorm, PLU, coupling."""
-    return [layer for i in range(n)
-            for layer in (ActNorm(d), PLU(d), AffineCoupling(d, hidden, swap=i % 2 == 1))]
+def loss(theta, rng):
+    return -np.mean(flow.log_prob(theta, DATA.sample(256, rng)))
 
 
-def train(flow, start, sample, validate, args, checkpoint, settings):
-    """Maximise the mean log-likelihood of sample(rng); ActNorm is set on the data `start`."""
+def validate(theta):
+    x = DATA.sample(4000, np.random.default_rng([args.seed, 1]))
+    return -float(np.mean(flow.log_prob(theta, x)))
+
+
+def train(run):
     rng = np.random.default_rng(args.seed)
-
-    def loss(theta, rng):
-        return -np.mean(flow.log_prob(theta, sample(rng)))
-
-    return fit(loss, flow.init(rng, start), rng, steps=args.steps, ema=EMA(0.99),
-               optimizer=Adam(settings["rate"], cosine_steps=args.steps),
-               validate=validate, validate_every=max(1, args.steps // 15),
-               checkpoint=checkpoint, settings={"seed": args.seed, **settings})
+    start = flow.init(rng, DATA.sample(1000, np.random.default_rng([args.seed, 2])))
+    return run.fit(loss, start, rng, optimizer=Adam(5e-3, cosine_steps=args.steps), ema=EMA(0.99),
+                   validate=validate, validate_every=max(1, args.steps // 15), unit="nats")
 
 
-# ---------------------------------------------------------------- the plane
+# %% What is measured: an estimate of KL(data to model), which is 0 only for the true density
 
 
-def plane(args):
-    """Two crescents: the gap estimates KL(data to model), which is 0 only for the true density."""
-    density, flow = Crescents(), Flow(glow_steps(2, 8, 32))
-    held_out = density.sample(4000, np.random.default_rng([args.seed, 1]))
-    truth = -float(np.mean(density.log_prob(held_out)))
-    with experiment.Run(NAME, args, PLANE) as folder:
-        run = train(flow, density.sample(1000, np.random.default_rng([args.seed, 2])),
-                    lambda rng: density.sample(256, rng),
-                    lambda theta: -float(np.mean(flow.log_prob(theta, held_out))),
-                    args, folder.checkpoint, {"data": "crescents", "rate": 5e-3})
-        test = density.sample(20_000, np.random.default_rng([args.seed, 3]))
-
-        def results():
-            mean, error = experiment.mean_and_error(
-                density.log_prob(test) - flow.log_prob(run.best, test))
-            return {"gap_nats": mean, "gap_standard_error": error, "validation_entropy_nats": truth,
-                    **experiment.about(run)}
-
-        def draw(plt, found):
-            density_picture(plt, flow, run.best, density, test[:2000], args)
-            plu_picture(plt, run.best[1], args.out)
-
-        def closing(found):
-            return (f"gap to the true density {found['gap_nats']:.3f} nats "
-                    f"(standard error {found['gap_standard_error']:.3f}); the uniform density of "
-                    f"the picture would have {np.log(64) - found['validation_entropy_nats']:.2f}")
-
-        folder.finish(results, draw, closing)
+def gap(theta, n):
+    x = DATA.sample(n, np.random.default_rng([args.seed, 3]))
+    return experiment.mean_and_error(DATA.log_prob(x) - flow.log_prob(theta, x))
 
 
-def density_picture(plt, flow, theta, density, data, args):
-    figure, (left, true, model, right) = plt.subplots(1, 4, figsize=(15, 4))
-    common.show_density(true, density.log_prob, half=4, n=161, high=0.3)
-    true.set_title("true density")
-    common.show_density(model, lambda x: flow.log_prob(theta, x), half=4, n=161, high=0.3)
-    model.set_title("model's density")
-    samples = flow.sample(theta, (2000, 2), np.random.default_rng([args.seed, 4]))
-    for axes, title, x in ((left, "data", data), (right, "samples", samples)):
-        axes.plot(*x.T, ".", ms=2, color="C0")
-        axes.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal", title=title)
-    experiment.save_picture(plt, figure, args.out / "density.png")
+def closing(found):
+    return (f"gap to the true density {found['gap_nats']:.3f} nats (standard error "
+            f"{found['gap_standard_error']:.3f})")
 
 
-def plu_picture(plt, theta, out):
+# %% The pictures
+
+
+def density_picture(plt, theta, found):
+    figure, (left, true, model, right) = plt.subplots(1, 4, figsize=(16.5, 4))
+    common.show_densities(figure, (true, model), [
+        common.density(DATA.log_prob, HALF, 201),
+        common.density(lambda x: flow.log_prob(theta, x), HALF, 201)], HALF,
+        ["true density", f"the flow's, {found['gap_nats']:.3f} nats away"])
+    rng = np.random.default_rng([args.seed, 4])
+    for axes, title, x in ((left, "2000 points of the data", DATA.sample(2000, rng)),
+                           (right, "2000 samples of the flow", flow.sample(theta, (2000, 2), rng))):
+        axes.plot(*x.T, ".", ms=2.5, mew=0, color=experiment.PALETTE[0])
+        common.plane(axes, HALF, title)
+    return figure
+
+
+def plu_picture(plt, theta):
     """A grid and a mark that shows orientation, mapped by U, L U and P L U."""
     L = np.eye(2) + np.tril(theta["lower"], -1)
     U = np.triu(theta["upper"], 1) + np.diag(theta["sign"] * np.exp(theta["log_scale"]))
     P = np.eye(2)[theta["perm"]]
-    maps = (("x", np.eye(2)), ("U x: scales and shears", U),
-            ("L U x: shears the other way", L @ U), ("P L U x = W x: permutes", P @ L @ U))
+    maps = (("x", np.eye(2)), ("U x: scales, flips and shears", U),
+            ("L U x: shears the other way", L @ U),
+            ("P L U x = W x: " + ("permutes" if P[0, 1] else "P = I here"), P @ L @ U))
     upright = [np.stack([np.full(50, c), np.linspace(-2, 2, 50)]) for c in np.linspace(-2, 2, 9)]
     lines = upright + [line[::-1] for line in upright]
     mark = np.array([[0, 1, 1, 0.5, 0.5, 0, 0], [0, 0, 0.4, 0.4, 1.5, 1.5, 0]])
-    figure, all_axes = plt.subplots(1, 4, figsize=(15, 4))
+    half = 1.05 * max(np.abs(matrix @ np.stack(lines)).max() for _, matrix in maps)
+    figure, all_axes = plt.subplots(1, 4, figsize=(15, 4.3))
     for axes, (title, matrix) in zip(all_axes, maps):
         for line in lines:
             axes.plot(*(matrix @ line), color="0.75", lw=0.8)
-        axes.fill(*(matrix @ mark), color="C3", alpha=0.6)
-        axes.set(title=title, aspect="equal")
-    figure.suptitle(f"the first PLU layer: log|det W| = {theta['log_scale'].sum():.3f}")
-    experiment.save_picture(plt, figure, out / "plu.png")
+        axes.fill(*(matrix @ mark), color=experiment.PALETTE[1], alpha=0.7)
+        common.plane(axes, half, title, ("first", "second"))
+    figure.suptitle("The first PLU layer, factor by factor. The area grows by |det W| = "
+                    f"exp({theta['log_scale'].sum():.3f}), the product of |U_ii|")
+    return figure
 
 
-# ---------------------------------------------------------------- the digits
+def layers_picture(plt, theta):
+    """The data after every second Glow step, coloured by the crescent that each x came from."""
+    x = DATA.sample(3000, np.random.default_rng([args.seed, 5]))
+    colours = np.where(x[:, 1] > 0.3 * x[:, 0], *experiment.PALETTE[:2])
+    shown = range(0, STEPS + 1, 2)
+    figure, all_axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.7))
+    for axes, step in zip(all_axes, shown):
+        y = Flow(flow.layers[: 3 * step]).forward(theta[: 3 * step], x)[0] if step else x
+        axes.scatter(*y.T, c=colours, s=3, lw=0)
+        common.plane(axes, HALF, f"after {step} of {STEPS} steps" if step else "data x",
+                     ("first", "second"))
+        for r in (1, 2) if step == STEPS else ():
+            axes.add_patch(plt.Circle((0, 0), r, fill=False, color="k", lw=0.8))
+    figure.suptitle("From data to noise, invertible all the way. Circles: one and two deviations "
+                    "of N(0, I)")
+    return figure
 
 
-def images(args):
-    """8x8 images: 4x4x4, then 2x2x16, then 64 numbers, Glow steps at each."""
-    flow = Flow([Squeeze(), *glow_steps(4, 2, 32), Squeeze(), *glow_steps(16, 4, 64),
-                 Squeeze(), *glow_steps(64, 6, 96)])
-    train_x, validation, test = (x.reshape(-1, 8, 8, 1) for x in digits())
+# %% Run it: goes on where it was stopped; in a notebook `trained` and `found` stay to look at
+with experiment.Run(NAME, args, ["density.png", "plu.png", "layers.png"]) as run:
+    trained = train(run)
 
-    def cost(theta, x, draws, key):
-        """Bits/dim (n,): a mean over draws of the dequantisation noise."""
-        rng = np.random.default_rng([args.seed, key])
-        log_probs = [flow.log_prob(theta, dequantize(x, LEVELS, rng)) for _ in range(draws)]
-        return bits_per_dim(np.mean(log_probs, axis=0), 64, 1 / LEVELS)
+    def results():
+        mean, error = gap(trained.best, 500 if args.quick else 20_000)
+        return {"gap_nats": mean, "gap_standard_error": error, **experiment.about(trained)}
 
-    def sample(rng):
-        return dequantize(train_x[rng.integers(len(train_x), size=128)], LEVELS, rng)
+    def draw(plt, found):
+        return {"density.png": density_picture(plt, trained.best, found),
+                "plu.png": plu_picture(plt, trained.best[1]),
+                "layers.png": layers_picture(plt, trained.best)}
 
-    start = dequantize(train_x, LEVELS, np.random.default_rng([args.seed, 2]))
-    with experiment.Run(NAME, args, DIGITS) as folder:
-        run = train(flow, start, sample,
-                    lambda theta: float(np.mean(cost(theta, validation, 4, 1))),
-                    args, folder.checkpoint, {"data": "digits", "rate": 2e-3})
-
-        def results():
-            mean, error = experiment.mean_and_error(cost(run.best, test, 16, 3))
-            return {"test_bits_per_dim": mean, "test_standard_error": error,
-                    **experiment.about(run)}
-
-        def draw(plt, found):
-            samples = flow.sample(run.best, (48, 8, 8, 1), np.random.default_rng([args.seed, 4]))
-            figure, (left, right) = plt.subplots(1, 2, figsize=(9, 6))
-            common.show_images(left, samples[..., 0], 6, "samples", low=0, high=1)
-            common.show_images(right, test[:48, ..., 0] / LEVELS, 6, "test images", low=0, high=1)
-            experiment.save_picture(plt, figure, args.out / "samples.png")
-
-        def closing(found):
-            return (f"test {found['test_bits_per_dim']:.2f} bits/dim (standard error "
-                    f"{found['test_standard_error']:.3f} over images; uniform "
-                    f"{np.log2(LEVELS):.2f}; the diffusion model of examples/vdm_digits.py 1.92)")
-
-        folder.finish(results, draw, closing)
-
-
-# ---------------------------------------------------------------- the command
-
-
-def main(argv=None):
-    parser = experiment.arguments(NAME, __doc__, steps=None)
-    parser.add_argument("--data", choices=("crescents", "digits"), default="crescents",
-                        help="what to learn (default crescents)")
-    args = parser.parse_args(argv)
-    if args.data == "digits":
-        args.steps = args.steps or 500  # more overfits: there are only 1000 images
-        if args.out == Path("runs") / NAME:
-            args.out = Path("runs") / f"{NAME}_digits"
-        return experiment.guarded(NAME, images, args)
-    args.steps = args.steps or 1500
-    return experiment.guarded(NAME, plane, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    found = run.finish(results, draw, closing)

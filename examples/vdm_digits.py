@@ -1,6 +1,6 @@
 """Train a variational diffusion model on the 8x8 digits; report its bound on the test split.
 
-    python examples/vdm_digits.py                               the digits, about a minute
+    python examples/vdm_digits.py                               the digits, under a minute
     python examples/vdm_digits.py --data my.npy --levels 256    integers 0..255 of your own
     python examples/vdm_digits.py --data my.npy                 floats, with a Gaussian decoder
 
@@ -9,9 +9,14 @@ goes on where it was stopped, or shows the results of a finished run; --fresh st
 
 Costs are positive, in bits/dim: -ELBO/(D ln 2), for floats of the density in the data's own units.
 Data of your own are one array, an example per entry of its first axis. They are shuffled and split
-70/15/15 into training, validation and test; floats are standardised with one mean and one standard
-deviation for all.
+70/15/15 into training, validation and test. Floats are standardised: a table (n, D) column by
+column, images with one mean and one standard deviation for all. Images, (n, height, width) or
+(n, height, width, 3) in colour, are shown as images, a table as points, two columns with their
+density.
+
+To try next: --seed 1; your own drawings as --data; Schedule.cosine(T) in `build`.
 """
+# %% Imports and what can be tuned
 import math
 import os
 import sys
@@ -35,14 +40,14 @@ LEARNING_RATE, BATCH = 8e-3, 64
 PICTURES = ("denoising.png", "kl_per_t.png", "samples.png", "training.png")
 
 
-# ---------------------------------------------------------------- data and model
+# %% Data and model
 
 
 def load(args) -> own_data.Data:
     if args.data is not None:
         return own_data.read(args.data, args.levels, args.seed)
     if args.levels not in (None, 17):
-        raise ValueError(f"the digits have 17 levels, got --levels {args.levels}")
+        raise experiment.Refused(f"the digits have 17 levels, got --levels {args.levels}")
     parts = [scale_levels(part, 17).astype(np.float32) for part in digits()]
     return own_data.Data(*parts, levels=17, scale=1.0, shape=(8, 8), name="digits")
 
@@ -53,13 +58,13 @@ def build(data) -> VDM:
         variance = 1 / (1 + math.exp(-GAMMA_1))  # 1 - alpha_bar[1]
         denoiser = RegressionDenoiser(MLPNetwork(D, D), schedule)
         return VDM(denoiser, schedule, GaussianDecoder(variance))
-    side, values = math.isqrt(D), np.linspace(-1.0, 1.0, data.levels)
-    square = side >= 4 and side * side == D
+    side, values = data.shape[0], np.linspace(-1.0, 1.0, data.levels)
+    square = data.shape == (side, side) and side >= 4
     network = AxialNetwork(side, data.levels) if square else MLPNetwork(D, D * data.levels)
     return VDM(CategoricalDenoiser(network, schedule, values), schedule, CategoricalDecoder(values))
 
 
-# ---------------------------------------------------------------- the bound, as costs in bits/dim
+# %% The bound, as costs in bits/dim
 
 
 def costs(terms, data) -> dict[str, float]:
@@ -106,11 +111,11 @@ def exact(vdm, theta, x, seed):
             found.append(part)
             if time.monotonic() > told + 5:
                 told = time.monotonic()
-                print(f"  {32 * len(found)} of {len(x)} examples", flush=True)
+                print(f"  {min(32 * len(found), len(x))} of {len(x)} examples", flush=True)
     return [np.concatenate(term) for term in zip(*found)]
 
 
-# ---------------------------------------------------------------- training
+# %% Training
 
 
 def train(vdm, data, args, checkpoint):
@@ -135,56 +140,43 @@ def train(vdm, data, args, checkpoint):
                          "gamma_1": GAMMA_1, "gamma_T": GAMMA_T, "batch": batch})
 
 
-# ---------------------------------------------------------------- pictures
+# %% The pictures
 
 
 def draw(plt, vdm, run, data, args):
     rng, D = np.random.default_rng([args.seed, 3]), data.train.shape[1]
     stops = [T, 800, 600, 450, 350, 250, 150, 75, 1, 0]
     path = {t: x for t, x in ancestral_path(vdm, run.best, (48, D), rng) if t in stops}
-    if len(data.shape) == 2:
-        samples_picture(plt, path[0], data, args.out)
-        denoising_picture(plt, path, stops, data, args.out)
-    else:
-        histogram_picture(plt, path[0], data, args.out)
-    training_picture(plt, run.history, args.out)
-    kl_picture(plt, vdm, run.best, data, rng, args.out)
+    pictures = {"training.png": training_picture(plt, run.history),
+                "kl_per_t.png": kl_picture(plt, vdm, run.best, data, rng)}
+    if own_data.are_images(data):
+        return pictures | {"samples.png": samples_picture(plt, path[0], data),
+                           "denoising.png": denoising_picture(plt, path, stops, data)}
+    *_, (_, samples) = ancestral_path(vdm, run.best, (50 if args.quick else 1000, D), rng)
+    return pictures | {"samples.png": own_data.points_picture(plt, vdm, run.best, samples, data)}
 
 
 def show(axes, rows, data, columns, title):
-    common.show_images(axes, rows.reshape(-1, *data.shape), columns, title, low=-1, high=1)
+    low, high = (-1, 1) if data.levels else (data.train.min(), data.train.max())
+    common.show_images(axes, rows.reshape(-1, *data.shape), columns, title, low, high)
 
 
-def samples_picture(plt, samples, data, out):
+def samples_picture(plt, samples, data):
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 6.2))
     show(left, samples, data, 6, "samples of the model")
     show(right, data.test[:48], data, 6, "test images")
-    experiment.save_picture(plt, figure, out / "samples.png")
+    return figure
 
 
-def denoising_picture(plt, path, stops, data, out):
+def denoising_picture(plt, path, stops, data):
     figure, all_axes = plt.subplots(1, len(stops), figsize=(len(stops), 6.1))
     for axes, t in zip(all_axes, stops):
         show(axes, path[t][:6], data, 1, f"t = {t}")
-    figure.suptitle("from x_T to x_0: six samples on their way", fontsize=11)
-    experiment.save_picture(plt, figure, out / "denoising.png")
+    figure.suptitle("Six samples on their way from noise x_T to x_0")
+    return figure
 
 
-def histogram_picture(plt, samples, data, out):
-    figure, axes = plt.subplots(figsize=(6, 4))
-    bins, label = 40, "value as the model sees it"
-    if data.levels:
-        bins = (np.arange(data.levels + 1) - 0.5) * 2 / (data.levels - 1) - 1
-        label = "level, scaled to [-1, 1]"
-    for values, name in ((samples, "samples of the model"), (data.test, "test data")):
-        axes.hist(values.ravel(), bins=bins, density=True, histtype="step", label=name)
-    axes.set_title("values of all dimensions together", fontsize=11)
-    axes.set(xlabel=label, ylabel="density")
-    axes.legend()
-    experiment.save_picture(plt, figure, out / "samples.png")
-
-
-def training_picture(plt, history, out):
+def training_picture(plt, history):
     figure, axes = plt.subplots(figsize=(7, 4.2))
     step = [row["step"] for row in history]
     for key, label, colour in (("loss", "training, total", "0.6"),
@@ -193,13 +185,13 @@ def training_picture(plt, history, out):
     for key, colour in (("diffusion", "C0"), ("reconstruction", "C1"), ("prior", "C2")):
         values = [row[f"validation_{key}"] for row in history]
         axes.plot(step, values, ".--", color=colour, label=f"validation, {key}")
-    axes.set_title("training: parameters as they go; validation: their average", fontsize=11)
+    axes.set_title("Training: parameters as they go; validation: their average")
     axes.set(xlabel="step", ylabel="cost, bits/dim")
     axes.legend()
-    experiment.save_picture(plt, figure, out / "training.png")
+    return figure
 
 
-def kl_picture(plt, vdm, theta, data, rng, out):
+def kl_picture(plt, vdm, theta, data, rng):
     x, ts = data.validation[:32], np.arange(2, T + 1)
     kl = np.mean(vdm.kl_per_t(theta, x, rng), axis=1)[2:] / nats_per_bit(data)
     figure, axes = plt.subplots(figsize=(7, 4.2))
@@ -212,16 +204,16 @@ def kl_picture(plt, vdm, theta, data, rng, out):
     above.set_xlim(axes.get_xlim())
     above.set_xticks(ticks, [f"{vdm.schedule.gamma[t]:.1f}" for t in ticks])
     above.set_xlabel("γ_t = -log SNR")
-    experiment.save_picture(plt, figure, out / "kl_per_t.png")
+    return figure
 
 
-# ---------------------------------------------------------------- the command
+# %% The command, and a run of it: in a notebook with the defaults
 
 
 def trial(args):
     data = load(args)
     vdm = build(data)
-    pictures = [p for p in PICTURES if len(data.shape) == 2 or p != "denoising.png"]
+    pictures = [p for p in PICTURES if own_data.are_images(data) or p != "denoising.png"]
     with experiment.Run(NAME, args, pictures) as folder:
         if not folder.checkpoint.exists():
             print(f"training on {len(data.train)} examples of {data.train.shape[1]} dimensions "
@@ -263,5 +255,5 @@ def main(argv=None) -> int:
     return experiment.call(NAME, trial, parser, argv)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__" and (status := main()):
+    sys.exit(status)

@@ -26,9 +26,12 @@ import numpy as np
 from . import checks
 from .autodiff.tree import EXTRAORDINARY, Tree
 
+__all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
+
 FORMAT, VERSION = "refvdm checkpoint", 1
 MARK = b"sha256 "
 DIGEST = 64  # hexadecimal digits behind the mark
+NUMBERS = "biufc"  # kinds of dtypes; complex ones, for who saves more than parameters
 EMPTY_COMMENT = b"\0\0"  # its length: what an archive without a comment ends with
 
 
@@ -36,6 +39,17 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: corrupt, truncated, foreign, newer, or of another run.
 
     The file is left as it is.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import CheckpointError, load_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(os.path.join(folder, "a"), "wb") as file:
+    ...         _ = file.write(b"something else")
+    ...     try:
+    ...         load_checkpoint(os.path.join(folder, "a"))
+    ...     except CheckpointError:
+    ...         print("refused")
+    refused
     """
 
 
@@ -45,9 +59,17 @@ def save_checkpoint(path: str | os.PathLike, tree: Tree) -> None:
     It is written whole under a temporary name beside `path`, forced to the disk, then moved into
     place. Leaves are arrays of numbers or bools, and plain values (numbers, strings, bools, None);
     dict keys are strings, numbers, bools or None. TypeError, naming the place in the tree, for
-    others: what was saved can be loaded. OSError, naming `path`, when it cannot be written.
+    others: what was saved can be loaded. OSError, naming `path`, when it cannot be written;
+    ValueError when it is a folder or a device.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(os.path.join(folder, "a"), {"w": np.arange(3.0), "step": 7})
+    ...     print(load_checkpoint(os.path.join(folder, "a"))["step"])
+    7
     """
-    path = Path(path)
+    path = checks.file("save_checkpoint: path", path)
     arrays: list[np.ndarray] = []
     header = {"format": FORMAT, "version": VERSION, "tree": _encode(tree, arrays, "")}
     data = _packed(header, arrays)
@@ -63,9 +85,17 @@ def save_checkpoint(path: str | os.PathLike, tree: Tree) -> None:
 def load_checkpoint(path: str | os.PathLike) -> Tree:
     """The tree in `path`.
 
-    FileNotFoundError when there is no file; CheckpointError, saying why, when it cannot be used.
+    FileNotFoundError when there is no file, ValueError when it is a folder or a device;
+    CheckpointError, saying why, when it cannot be used.
+
+    >>> import os, tempfile
+    >>> from refvdm.checkpoint import load_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(os.path.join(folder, "a"), [np.arange(3.0), "name"])
+    ...     print(load_checkpoint(os.path.join(folder, "a"))[1])
+    name
     """
-    path = Path(path)
+    path = checks.file("load_checkpoint: path", path)
     data = path.read_bytes()
     try:
         _check_digest(data)
@@ -100,21 +130,22 @@ def _encode(tree: Tree, arrays: list[np.ndarray], place: str) -> dict:
     if isinstance(tree, dict):
         for key in tree:
             if isinstance(key, np.generic) or not isinstance(key, (str, int, float, type(None))):
-                raise TypeError(f"save_checkpoint: dict keys must be strings or numbers, got "
-                                f"{key!r} of type {type(key).__name__} in {place or 'the root'}")
+                raise TypeError(f"save_checkpoint: dict keys of a tree must be strings or numbers, "
+                                f"got {key!r} of type {type(key).__name__} in "
+                                f"{place or 'the root'}")
         return {"dict": [[key, _encode(child, arrays, f"{place}[{key!r}]")]
                          for key, child in tree.items()]}
     if isinstance(tree, (list, tuple)):
         kind = "list" if type(tree) is list else "tuple"
         return {kind: [_encode(child, arrays, f"{place}[{i}]") for i, child in enumerate(tree)]}
-    if (isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind in "biufc"
+    if (isinstance(tree, (np.ndarray, np.generic)) and tree.dtype.kind in NUMBERS
             and not isinstance(tree, EXTRAORDINARY)):
         arrays.append(np.asarray(tree))
         return {"array": len(arrays) - 1}
     if tree is None or isinstance(tree, (int, float, str)) and not isinstance(tree, np.generic):
         return {"value": tree}
-    raise TypeError(f"save_checkpoint: expected arrays, numbers, strings, bools and None, "
-                    f"got {checks.what(tree)} at {place or 'the root'}")
+    raise TypeError(f"save_checkpoint: expected arrays, numbers, strings, bools and None in "
+                    f"a tree, got {checks.what(tree)} at {place or 'the root'}")
 
 
 def _decode(node: dict, array: Any) -> Tree:
@@ -165,9 +196,9 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> np.nda
             (2, 0): np.lib.format.read_array_header_2_0}[np.lib.format.read_magic(member)]
     shape, _, dtype = read(member)
     there = info.file_size - member.tell()
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != there:
-        raise ValueError(f"member {info.filename} promises shape {shape} of {dtype}, "
-                         f"but has {there} bytes")
+    if dtype.kind not in NUMBERS or math.prod(shape) * dtype.itemsize != there:
+        raise ValueError(f"member {info.filename} promises shape {shape} of {dtype}, which are no "
+                         f"numbers in its {there} bytes")
     member.seek(0)
     return np.lib.format.read_array(member, allow_pickle=False)
 

@@ -4,22 +4,67 @@ A check takes an argument's name and the argument, and gives the argument back a
 wants it, or raises a ValueError or TypeError that names it, says what was expected and what came.
 Public functions check once, where an argument comes in; what lies behind them trusts.
 
-Shapes are written as in the docstrings, ("batch", ..., 3): a number is that length, a word is any
-length, ... any number of axes.
+Here are arrays, parameters, and what a caller's functions return; numbers, words and shapes are in
+values.py. Shapes are written as in the docstrings, ("batch", ..., 3): a number is that length, a
+word is any length, ... any number of axes.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from .autodiff import Tensor
 from .autodiff.tree import leaves
 from .names import asked_at, foreign, ordinary, shown, what
+from .values import (
+    either,
+    file,
+    flag,
+    function,
+    generator,
+    instance,
+    integer,
+    lengths,
+    number,
+    one_of,
+    positive,
+    sizes,
+)
 
-Kind = TypeVar("Kind")
+__all__ = [
+    "answer",
+    "called",
+    "either",
+    "entries",
+    "file",
+    "flag",
+    "floats",
+    "function",
+    "generator",
+    "instance",
+    "integer",
+    "integers",
+    "keys",
+    "lengths",
+    "levels",
+    "like",
+    "listed",
+    "noise",
+    "number",
+    "one_of",
+    "parameters",
+    "positive",
+    "reals",
+    "returned",
+    "sizes",
+    "unrecorded",
+    "what",
+    "words",
+]
+
 BATCH = ("batch", ...)
 
 # ---------------------------------------------------------------- arrays
@@ -29,11 +74,11 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
     if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
-    if not _fits(x.shape, shape):
+    if x.shape != shape and not _fits(x.shape, shape):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
-    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x if isinstance(x, Tensor) or x.dtype.isnative else x.astype(x.dtype.type)
 
 
 def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False) -> Any:
@@ -78,7 +123,7 @@ def levels(name: str, x: Any, K: int) -> np.ndarray:
 
 def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: str = "eps") -> Any:
     """Standard normal noise of this shape and dtype: the caller's eps, or drawn from rng."""
-    dtype = np.dtype(dtype).newbyteorder("=")
+    dtype = np.dtype(np.dtype(dtype).type)  # of the machine's byte order
     if eps is not None:
         eps = floats(f"{who}: {name}", eps, tuple(shape))
         return eps if isinstance(eps, Tensor) else eps.astype(dtype, copy=False)
@@ -89,103 +134,11 @@ def noise(who: str, shape: Sequence[int], dtype: Any, rng: Any, eps: Any, name: 
     return drawn.astype(dtype, copy=False)
 
 
-def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = False) -> Any:
-    """What a caller's function gave back: finite floats of this shape; log-probabilities, which may
-    be -inf, with log=True. The error tells the t, () or (batch,), it was asked at."""
-    try:
-        y = floats(f"what {by} returns", y, shape, finite=False)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{error}{asked_at(t)}") from None
-    for bad, at in _first_bad(y, log):
-        raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
-                         f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
-    return y
-
-
-# ---------------------------------------------------------------- single values
-
-
-def integer(name: str, n: Any, least: int = 1, most: float = math.inf) -> int:
-    """An integer (of NumPy's too, but not a bool) from least to most."""
-    if not _is_integer(n) or not least <= n <= most:
-        expected = f"of at least {least}" if most == math.inf else f"in {least}..{most}"
-        raise ValueError(f"{name} must be an integer {expected}, got {n!r}")
-    return int(n)
-
-
-def number(name: str, x: Any, interval: str = "(-inf, inf)") -> float:
-    """A real number in the interval, written as in mathematics: "[0, 1)", "(0, inf)"."""
-    low, high = map(float, interval[1:-1].split(","))
-    if not (_is_number(x) and (x > low or x == low and interval[0] == "[")
-            and (x < high or x == high and interval[-1] == "]")):
-        raise ValueError(f"{name} must lie in {interval}, got {x!r}")
-    return float(x)
-
-
-def positive(name: str, x: Any) -> float:
-    """A positive finite number."""
-    if not _is_number(x) or not 0 < x < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {x!r}")
-    return float(x)
-
-
-def flag(name: str, x: Any) -> bool:
-    """True or False."""
-    if not isinstance(x, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {x!r}")
-    return bool(x)
-
-
-def one_of(name: str, word: Any, known: Collection[str]) -> Any:
-    """One of these words."""
-    if not isinstance(word, str) or word not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {word!r}")
-    return word
-
-
-def either(who: str, **given: Any) -> None:
-    """Exactly one of these arguments, the others None: either("sample", rng=rng, eps=eps)."""
-    there = [name for name, x in given.items() if x is not None]
-    if len(there) != 1:
-        raise ValueError(f"{who}: give either {' or '.join(given)}, "
-                         f"got {' and '.join(there) or 'neither'}")
-
-
-def generator(name: str, rng: Any) -> np.random.Generator:
-    """A numpy.random.Generator."""
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"{name} must be a numpy.random.Generator (np.random.default_rng(seed)), "
-                        f"got {type(rng).__name__}")
-    return rng
-
-
-def instance(name: str, x: Any, kind: type[Kind]) -> Kind:
-    """An object of this class."""
-    if not isinstance(x, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {type(x).__name__}")
-    return x
-
-
 def unrecorded(name: str, tree: Any, why: str) -> Any:
     """A tree without Tensors, for what gives no gradient: better an error than a gradient of 0."""
     if any(isinstance(leaf, Tensor) for leaf in leaves(tree)):
         raise TypeError(f"{name} would lose its gradient: {why}; stop_gradient makes it a constant")
     return tree
-
-
-def function(name: str, f: Any, called_as: str) -> Callable:
-    """Something that can be called."""
-    if not callable(f):
-        raise TypeError(f"{name} must be callable as {called_as}, got {type(f).__name__}")
-    return f
-
-
-def sizes(name: str, shape: Any, expected: str = "(n, ...)") -> tuple[int, ...]:
-    """A shape to make something of: a tuple of integers of at least 1, the first how many."""
-    if (not isinstance(shape, tuple) or not shape
-            or not all(_is_integer(n) and n >= 1 for n in shape)):
-        raise ValueError(f"{name} must be a tuple {expected} with n >= 1, got {shape!r}")
-    return tuple(map(int, shape))
 
 
 def listed(name: str, things: Any) -> list:
@@ -196,13 +149,14 @@ def listed(name: str, things: Any) -> list:
     return list(things)
 
 
-def lengths(name: str, shape: Any, axes: int = 0) -> tuple[int, ...]:
-    """A shape of at least this many axes: a tuple or list of integers, none negative."""
-    if (not isinstance(shape, (tuple, list)) or len(shape) < axes
-            or not all(_is_integer(n) and n >= 0 for n in shape)):
-        some = f"at least {axes} " if axes else ""
-        raise ValueError(f"{name} must be a tuple of {some}integers of at least 0, got {shape!r}")
-    return tuple(map(int, shape))
+def words(name: str, things: Any) -> list[str]:
+    """A list of strings, or a tuple."""
+    if not isinstance(things, (list, tuple)) or not all(isinstance(word, str) for word in things):
+        raise TypeError(f"{name} must be a list of strings, got {things!r}")
+    return list(things)
+
+
+# ---------------------------------------------------------------- parameters
 
 
 def parameters(name: str, theta: Any, shapes: Mapping[str, tuple],
@@ -228,15 +182,6 @@ def parameters(name: str, theta: Any, shapes: Mapping[str, tuple],
     return theta
 
 
-def called(who: str, f: Callable, *args: Any) -> Any:
-    """f(*args) of a caller's f, where an error tells whose it is."""
-    try:
-        return f(*args)
-    except (TypeError, ValueError, KeyError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{who} raised {type(error).__name__}: {error}") from error
-
-
 def keys(name: str, theta: Any, expected: Collection[str]) -> dict[str, Any]:
     """A dict with exactly these keys."""
     if not isinstance(theta, dict) or theta.keys() != set(expected):
@@ -251,6 +196,41 @@ def entries(name: str, theta: Any, shapes: Mapping[str, tuple]) -> dict[str, Any
         x = np.asarray(x) if isinstance(x, (float, np.generic)) else x
         floats(f"{name}[{key!r}]", x, (...,))
     return theta
+
+
+# ---------------------------------------------------------------- what a caller's functions return
+
+
+def answer(by: str, f: Callable, args: Sequence, shape: Sequence, t: Any = None, *,
+           log: bool = False) -> Any:
+    """f(*args) of a caller's f, as `called` and `returned` have it."""
+    return returned(by, called(by, f, *args, t=t), shape, t, log=log)
+
+
+def called(who: str, f: Callable, *args: Any, t: Any = None) -> Any:
+    """f(*args) of a caller's f, where an error tells whose it is, and the t it was asked at."""
+    try:
+        return f(*args)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ValueError
+        raise kind(f"{who} raised {type(error).__name__}: {error}{asked_at(t)}") from error
+
+
+def returned(by: str, y: Any, shape: Sequence, t: Any = None, *, log: bool = False) -> Any:
+    """What a caller's function gave back: finite floats of this shape; log-probabilities, which may
+    be -inf, with log=True. The error tells the t, () or (batch,), it was asked at."""
+    try:
+        y = floats(f"what {by} returns", y, shape, finite=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}{asked_at(t)}") from None
+    values = y.value if isinstance(y, Tensor) else y
+    if not is_finite(values):
+        good = values < np.inf if log else np.isfinite(values)  # nan is below nothing
+        if not good.all():
+            bad, at = _first(values, ~good)
+            raise ValueError(f"what {by} returns must be {'below inf' if log else 'finite'}, got "
+                             f"{bad} at index {at}{asked_at(t[at[0]] if np.ndim(t) else t)}")
+    return y
 
 
 # ---------------------------------------------------------------- the pieces
@@ -272,34 +252,28 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
     return array
 
 
-def _is_integer(n: Any) -> bool:
-    return isinstance(n, (int, np.integer)) and not isinstance(n, bool)
-
-
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float, np.integer, np.floating)) and not isinstance(x, bool)
-
-
 def _fits(got: tuple, shape: Sequence) -> bool:
     if ... in shape:
         at = list(shape).index(...)
-        behind = len(shape) - at - 1
-        if len(got) < at + behind:
-            return False
-        got = got[:at] + got[len(got) - behind:]
-        shape = (*shape[:at], *shape[at + 1:])
-    return len(got) == len(shape) and all(isinstance(n, str) or n == m for n, m in zip(shape, got))
+        behind = len(got) - (len(shape) - at - 1)
+        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
+    return len(got) == len(shape) and all([n == m or isinstance(m, str)
+                                           for n, m in zip(got, shape)])
+
+
+def is_finite(x: np.ndarray) -> bool:
+    """Whether all of it is finite: one pass, and a closer look when a square overflows."""
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
 
 def _all_finite(name: str, x: Any) -> None:
-    for bad, at in _first_bad(x):
+    values = x.value if isinstance(x, Tensor) else x
+    if not is_finite(values):
+        bad, at = _first(values, ~np.isfinite(values))
         raise ValueError(f"{name} must be finite, got {bad} at index {at}")
 
 
-def _first_bad(x: Any, log: bool = False) -> list[tuple]:
-    """[(the number, its index)] of the first that is not finite, [] if none; log: -inf is good."""
-    values = x.value if isinstance(x, Tensor) else x
-    if math.isfinite(np.vdot(values, values)):  # one pass; else it is worth a closer look
-        return []
-    bad = np.argwhere(~(values < np.inf if log else np.isfinite(values)))  # nan is below nothing
-    return [(values[tuple(i)], tuple(map(int, i))) for i in bad[:1]]
+def _first(values: np.ndarray, bad: np.ndarray) -> tuple:
+    """The first of the bad numbers, and its index."""
+    at = tuple(map(int, np.argwhere(bad)[0]))
+    return values[at], at

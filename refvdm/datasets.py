@@ -12,11 +12,17 @@ from scipy.special import logsumexp
 
 from . import checks
 
+__all__ = ["Crescents", "Digits", "Ring", "digits", "scale_levels"]
+
 
 class Digits(NamedTuple):
     """8x8 images as rows of 64 integers 0..16 (int64).
 
     train (1000, 64), validation (350, 64), test (447, 64).
+
+    >>> from refvdm.datasets import digits
+    >>> [part.shape for part in digits()]
+    [(1000, 64), (350, 64), (447, 64)]
     """
 
     train: np.ndarray
@@ -30,6 +36,11 @@ def digits() -> Digits:
     E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
     Repository, 1998, doi 10.24432/C50P49, CC BY 4.0. Rows [:1000], [1000:1350], [1350:] of its test
     file, the split of J. Tomczak, Deep Generative Modeling. Shipped with the package.
+
+    >>> from refvdm.datasets import digits
+    >>> train = digits().train
+    >>> train.shape, int(train.min()), int(train.max())
+    ((1000, 64), 0, 16)
     """
     with resources.files("refvdm").joinpath("data/optdigits.npz").open("rb") as file:
         images = np.load(file)["images"].astype(np.int64)
@@ -41,6 +52,10 @@ def scale_levels(x: np.ndarray, levels: int) -> np.ndarray:
 
     Exactly linspace(-1, 1, levels)[x]. TypeError for other than integers, ValueError for values
     outside 0..levels-1 and for fewer than 2 levels.
+
+    >>> from refvdm.datasets import scale_levels
+    >>> scale_levels(np.array([0, 8, 16]), 17).tolist()
+    [-1.0, 0.0, 1.0]
     """
     levels = checks.integer("scale_levels: levels", levels, least=2)
     return np.linspace(-1.0, 1.0, levels)[checks.levels("scale_levels: x", x, levels)]
@@ -50,6 +65,12 @@ class Ring:
     """n equally likely Gaussians of one standard deviation, at equal angles on a circle.
 
     ValueError for n < 1, a radius that is not finite, or a deviation that is not positive.
+
+    >>> from refvdm.datasets import Ring
+    >>> ring = Ring()
+    >>> x = ring.sample(5, np.random.default_rng(0))
+    >>> x.shape, ring.log_prob(x).shape
+    ((5, 2), (5,))
     """
 
     def __init__(self, n: int = 8, radius: float = 2.0, deviation: float = 0.25):
@@ -76,6 +97,11 @@ class Crescents:
     """Two crescents that hold each other, s = 1 and s = -1, equally likely.
 
         x_1 ~ N(c, 0.9²),  c = 0.6 s;    given x_1,  x_2 ~ N(s (0.8 (x_1 - c)² - 0.9), 0.25²)
+
+    >>> from refvdm.datasets import Crescents
+    >>> data = Crescents()
+    >>> data.log_prob(data.sample(5, np.random.default_rng(0))).shape
+    (5,)
     """
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,21 +1,51 @@
 """An experiment of your own without ceremony: what a run needs beside its mathematics.
 
+This is a whole one, ring.py; `python ring.py` runs it, `# %%` makes cells of it in an editor:
+
+    '''A diffusion model of eight Gaussians on a ring.'''
+    # %% The options: of the command line; in a notebook the defaults
+    import numpy as np
     from refvdm import experiment
+    from refvdm.datasets import Ring
+    from refvdm.optim import EMA, Adam
+    from refvdm.vdm import VDM, GaussianDecoder, Schedule, evaluate
+    from refvdm.vdm.network import MLPNetwork, RegressionDenoiser
 
-    def main(args):
-        with experiment.Run("ring", args, pictures=["density.png"]) as run:
-            trained = fit(loss, theta, np.random.default_rng(args.seed), steps=args.steps,
-                          optimizer=Adam(1e-3), checkpoint=run.checkpoint,
-                          settings={"seed": args.seed})
-            run.finish(lambda: {"gap_nats": ..., **experiment.about(trained)},
-                       lambda plt, found: ..., lambda found: f"gap {found['gap_nats']:.3f} nats")
+    args = experiment.options(experiment.arguments("ring", __doc__, steps=2000))
 
-    if __name__ == "__main__":
-        sys.exit(experiment.call("ring", main, experiment.arguments("ring", __doc__, 2000)))
+    # %% The model
+    ring, schedule = Ring(), Schedule.linear_gamma(50, -5.0, 5.0)
+    denoiser = RegressionDenoiser(MLPNetwork(2, 2, hidden=48, layers=2), schedule)
+    vdm, rng = VDM(denoiser, schedule, GaussianDecoder(6e-3)), np.random.default_rng(args.seed)
 
-gives a command with --steps, --seed, --out and --fresh. Its folder is locked while it runs; Ctrl-C
-and kills lose at most the steps since the last checkpoint, and the same command goes on; a finished
-run shows its results again. Pictures need matplotlib, bars need tqdm, the rest only NumPy.
+    def loss(theta, rng):
+        return -np.mean(vdm.elbo_estimate(theta, ring.sample(128, rng), rng).total)
+
+    # %% Training, results, pictures
+    with experiment.Run("ring", args, pictures=["samples.png"]) as run:
+        trained = run.fit(loss, denoiser.init(rng, np.float64), rng, optimizer=Adam(3e-3),
+                          ema=EMA(0.99), unit="nats")
+
+        def results():
+            x = ring.sample(500, np.random.default_rng([args.seed, 1]))
+            missing = ring.log_prob(x) - evaluate(vdm, trained.best, x, progress=False).total
+            gap, error = experiment.mean_and_error(missing)
+            return {"gap_nats": gap, "standard_error": error, **experiment.about(trained)}
+
+        def draw(plt, found):
+            figure, axes = plt.subplots()
+            axes.plot(*vdm.sample(trained.best, (1000, 2), rng).T, ".", ms=2)
+            axes.set(title=f"samples, {found['gap_nats']:.2f} nats from the truth", aspect="equal")
+            return {"samples.png": figure}
+
+        found = run.finish(results, draw, lambda found: f"gap {found['gap_nats']:.3f} nats")
+
+It has --steps, --seed, --out, --quick and --fresh, a bar that names its unit, and a folder that is
+locked while it runs, with checkpoint.npz, metrics.json and the pictures. Ctrl-C and kills lose at
+most the steps since the last checkpoint, and the same command goes on; a finished run shows its
+results again. In a notebook its pictures are shown. What the user can mend (Refused, a folder in
+use, a full disk) is one line on stderr; a fault of the program keeps its traceback. Pictures need
+matplotlib, bars tqdm, the rest only NumPy.
 """
 from __future__ import annotations
 
@@ -24,7 +54,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,70 +62,14 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .autodiff import ravel
-from .checkpoint import CheckpointError
-from .fit import Fit, NonFiniteLoss
-from .lock import InUse, exclusive
+from .command import Refused, arguments, at_least, call, guarded, in_notebook, options
+from .fit import Fit, fit
+from .lock import exclusive
 
-# ---------------------------------------------------------------- the command
-
-
-def arguments(name: str, description: str | None, steps: int | None) -> argparse.ArgumentParser:
-    """A parser with --steps, --seed, --out and --fresh; steps=None: no default of its own."""
-    parser = argparse.ArgumentParser(
-        prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=at_least(1), default=steps,
-                        help=f"training steps (default {steps or 'depends on the data'})")
-    parser.add_argument("--seed", type=at_least(0), default=0,
-                        help="of the parameters, the data and all noise (default 0)")
-    parser.add_argument("--out", type=Path, default=Path("runs") / name,
-                        help=f"folder of this run (default runs/{name}); one for each run")
-    parser.add_argument("--fresh", action="store_true",
-                        help="start over; an earlier run in the folder is moved to old-1, old-2, "
-                             "... in it")
-    return parser
-
-
-def at_least(low: int) -> Callable[[str], int]:
-    """The type, for argparse, of an integer of at least `low`."""
-    def integer(text: str) -> int:
-        try:
-            n = int(text)
-        except ValueError:
-            n = low - 1
-        if n < low:
-            raise argparse.ArgumentTypeError(f"expected an integer of at least {low}, got {text}")
-        return n
-    return integer
-
-
-def call(name: str, main: Callable, parser: argparse.ArgumentParser,
-         argv: Sequence[str] | None = None) -> int:
-    """main(args) of the parsed command line, and the exit status: see guarded."""
-    return guarded(name, main, parser.parse_args(argv))
-
-
-def guarded(name: str, main: Callable, args: Any) -> int:
-    """main(args); what goes wrong is one clear line on stderr. Returns the exit status."""
-    try:
-        main(args)
-    except InUse as error:
-        print(f"{name}: {error} (--out FOLDER)", file=sys.stderr)
-        return 2
-    except CheckpointError as error:
-        print(f"{name}: {error} (--out FOLDER), or start over (--fresh)", file=sys.stderr)
-        return 2
-    except MemoryError as error:
-        print(f"{name}: not enough memory: {error}", file=sys.stderr)
-        return 2
-    except (ValueError, TypeError, NonFiniteLoss, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
-
+__all__ = ["LOOK", "PALETTE", "Refused", "Run", "about", "arguments", "at_least", "call",
+           "guarded", "in_notebook", "mean_and_error", "options", "pyplot", "save_picture", "whole"]
 
 # ---------------------------------------------------------------- the folder of a run
 
@@ -104,19 +77,29 @@ def guarded(name: str, main: Callable, args: Any) -> int:
 class Run:
     """The folder args.out while a `with` block holds it: checkpoint.npz, metrics.json, pictures.
 
-    args: what `arguments` parsed. With args.fresh an earlier run is moved away. On entering, InUse
-    when another run has the folder; ValueError when it holds results or pictures without a
-    checkpoint: they are somebody's own, and stay as they are.
+    args: as of `options`; pictures: the names that `finish` will draw. With args.fresh an earlier
+    run is moved away. On entering, InUse when another run has the folder; Refused when it holds
+    results or pictures without a checkpoint: they are somebody's own, and stay as they are.
+
+    >>> import tempfile
+    >>> from refvdm import experiment
+    >>> parser = experiment.arguments("ring", "A ring.", steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.Run("ring", parser.parse_args(["--out", folder + "/run"])) as run:
+    ...         print(type(run).__name__)
+    Run
     """
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
-        self.name, self.args, self.out, self.pictures = name, args, Path(args.out), tuple(pictures)
+        checks.instance("Run: args", args, argparse.Namespace)
+        self.name, self.args, self.out = checks.instance("Run: name", name, str), args, args.out
+        self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
 
     def __enter__(self) -> Run:  # noqa: PYI034  Self is of Python 3.11
         if self.out.exists() and not self.out.is_dir():
-            raise ValueError(f"--out {self.out} is not a folder")
+            raise Refused(f"--out {self.out} is not a folder")
         self.out.mkdir(parents=True, exist_ok=True)
         with ExitStack() as lock:
             lock.enter_context(exclusive(self.out / ".lock", self.out))
@@ -127,27 +110,44 @@ class Run:
     def __exit__(self, *error: object) -> None:
         self._lock.close()
 
-    def finish(self, results: Callable[[], dict], draw: Callable[[Any, dict], None],
+    def fit(self, loss: Callable, theta: Any, rng: np.random.Generator, *,
+            settings: dict | None = None, **more: Any) -> Fit:
+        """refvdm.fit.fit of args.steps steps, with this folder's checkpoint.
+
+        All options but --out and --fresh define the run: a checkpoint of others is refused.
+        settings: what else does.
+        """
+        mine = {key: value for key, value in self._options().items() if key != "steps"}
+        mine |= {} if settings is None else checks.instance("Run.fit: settings", settings, dict)
+        return fit(loss, theta, rng, steps=self.args.steps, checkpoint=self.checkpoint,
+                   settings=mine, **more)
+
+    def finish(self, results: Callable[[], dict], draw: Callable[[Any, dict], dict | None],
                closing: Callable[[dict], str]) -> dict:
         """What follows the training: results, pictures, and the last lines that are printed.
 
         results() -> dict, written to metrics.json with the name of this run. When the file is
-            there, and of this run, it is read instead; ValueError when it is damaged or another's.
-        draw(plt, found) draws the pictures into the folder; called when the results are new or a
-            picture is missing, and matplotlib is there.
+            there, and of this run, it is read instead; Refused when it is damaged or another's.
+        draw(plt, found) -> {file name: figure}, or saves its pictures itself; called when the
+            results are new or a picture is missing, and matplotlib is there; in a notebook always.
         closing(found) -> the last lines.
         """
+        checks.function("Run.finish: results", results, "results()")
+        checks.function("Run.finish: draw", draw, "draw(plt, found)")
+        checks.function("Run.finish: closing", closing, "closing(found)")
         if new := not self.metrics.exists():
             print("trained; now the results and pictures", flush=True)
-            found = {"run": self._identity(), **results()}
+            text = json.dumps({"run": self._identity(), **results()}, indent=1)
             with whole(self.metrics) as temporary:
-                temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                temporary.write_text(text + "\n", encoding="utf-8")
+            found = json.loads(text)  # now as later
         else:
             found = self._found(closing)
             print(f"this run is finished ({self._steps(found)}); --fresh starts over")
         missing = not all((self.out / name).exists() for name in self.pictures)
-        if self.pictures and (new or missing) and (plt := pyplot()):
-            draw(plt, found)
+        if self.pictures and (new or missing or in_notebook()) and (plt := pyplot()):
+            for name, figure in (draw(plt, found) or {}).items():
+                save_picture(plt, figure, self.out / name)
             print(f"pictures: {', '.join(self.pictures)}")
         if new:
             print(f"{time.perf_counter() - self._began:.0f} s; results in {self.out}")
@@ -165,17 +165,21 @@ class Run:
                 path.rename(old / path.name)
             print(f"the earlier run was moved to {old}")
         elif there and not self.checkpoint.exists():
-            raise ValueError(f"{self.out} holds {there[0].name} but no checkpoint to go on from; "
+            raise Refused(f"{self.out} holds {there[0].name} but no checkpoint to go on from; "
                              f"use another --out, or --fresh")
 
     def _identity(self) -> dict:
         """What tells this run from every other: its command, and the parameters it came to."""
-        options = {key: str(value) if isinstance(value, Path) else value
-                   for key, value in vars(self.args).items() if key not in ("out", "fresh")}
-        command = [self.name, *(f"--{key}={value}" for key, value in options.items())]
+        command = [self.name, *(f"--{key}={value}" for key, value in self._options().items())]
         made = self.checkpoint.read_bytes() if self.checkpoint.exists() else b""
         return {"command": command, "seed": self.args.seed,
                 "id": hashlib.sha256(made).hexdigest()[:16]}
+
+    def _options(self) -> dict:
+        """All but where the run is, and --quick where it is not asked for."""
+        return {key: str(value) if isinstance(value, Path) else value
+                for key, value in vars(self.args).items()
+                if key not in ("out", "fresh") and (key, value) != ("quick", False)}
 
     def _found(self, closing: Callable[[dict], str]) -> dict:
         try:
@@ -183,10 +187,10 @@ class Run:
             named = found["run"]
             closing(found)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.metrics} is damaged ({type(error).__name__}: {error}); "
+            raise Refused(f"{self.metrics} is damaged ({type(error).__name__}: {error}); "
                              f"move it away and run again") from None
         if named != self._identity():
-            raise ValueError(f"{self.metrics} is of another run ({named}), this one is "
+            raise Refused(f"{self.metrics} is of another run ({named}), this one is "
                              f"{self._identity()}; move it away and run again")
         return found
 
@@ -196,7 +200,17 @@ class Run:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` at the end: the file is whole or not there."""
+    """A temporary path that becomes `path` at the end: the file is whole or not there.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.whole(pathlib.Path(folder) / "a.txt") as path:
+    ...         _ = path.write_text("all of it")
+    ...     print([file.name for file in pathlib.Path(folder).iterdir()])
+    ['a.txt']
+    """
+    path = checks.file("whole: path", path)
     temporary = path.with_name(f".{path.name}.tmp")
     yield temporary
     os.replace(temporary, path)
@@ -206,35 +220,77 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def about(trained: Fit, **more: Any) -> dict:
-    """What metrics.json says of every training; `more` are settings of the experiment's own."""
+    """What metrics.json says of every training; `more` are settings of the experiment's own.
+
+    >>> from refvdm import experiment
+    >>> from refvdm.fit import Fit
+    >>> theta = {"w": np.zeros((2, 3))}
+    >>> experiment.about(Fit(theta, theta, 1.5, 40, [], 100), layers=2)
+    {'best_step': 40, 'steps': 100, 'layers': 2, 'parameters': 6, 'history': []}
+    """
+    checks.instance("about: trained", trained, Fit)
     return {"best_step": trained.best_step, "steps": trained.step, **more,
             "parameters": int(ravel(trained.best)[0].size), "history": trained.history}
 
 
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
-    """The mean of x (n,) and its standard error."""
+    """The mean of x (n,) and its standard error.
+
+    >>> from refvdm import experiment
+    >>> mean, error = experiment.mean_and_error(np.array([1.0, 2.0, 3.0]))
+    >>> mean, round(error, 4)
+    (2.0, 0.4714)
+    """
+    x = checks.reals("mean_and_error: x", x, ("n",))
+    if not x.size:
+        raise ValueError("mean_and_error: x must hold at least one number, got none")
     return float(np.mean(x)), float(np.std(x)) / math.sqrt(len(x))
 
 
 # ---------------------------------------------------------------- pictures
 
 
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B5FBF", "#7A7A00")
+LOOK = {"figure.constrained_layout.use": True, "axes.titlesize": 11, "axes.titlelocation": "left",
+        "axes.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
+        "legend.frameon": False, "legend.fontsize": 9, "image.cmap": "magma",
+        "figure.titlesize": 12, "lines.linewidth": 1.6}
+
+
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files and never to a screen; None, and a word, without it."""
+    """matplotlib.pyplot, but for notebooks drawing to files and never to a screen, with the
+    package's look; None, and a word, without it.
+
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> plt is None or hasattr(plt, "subplots")
+    True
+    """
     try:
         import matplotlib
     except ImportError:
         print("no pictures: they need matplotlib. Get it with  "
               "python -m pip install -e '.[examples]'  and run the same command again.")
         return None
-    matplotlib.use("Agg")
+    if not in_notebook():
+        matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    plt.rcParams["figure.constrained_layout.use"] = True
+    plt.rcParams.update(LOOK, **{"axes.prop_cycle": plt.cycler(color=PALETTE)})
     return plt
 
 
 def save_picture(plt: Any, figure: Any, path: Path) -> None:
-    """The figure as a png file, whole or not there; the figure is closed."""
+    """The figure as a png file, whole or not there; the figure is closed, but in a notebook, which
+    shows it.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> plt = experiment.pyplot()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     if plt is not None:  # matplotlib is there
+    ...         experiment.save_picture(plt, plt.figure(), pathlib.Path(folder) / "empty.png")
+    """
     with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
-    plt.close(figure)
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
+    if not in_notebook():
+        plt.close(figure)

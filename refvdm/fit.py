@@ -21,25 +21,48 @@ import numpy as np
 
 from . import checks
 from .autodiff import Tensor, tree_leaves, value_and_grad
-from .autodiff.tree import Tree, is_float, leaves
+from .autodiff.tree import Tree, is_float
 from .checkpoint import save_checkpoint
 from .lock import exclusive
 from .optim import EMA, Adam
 from .resume import resume, with_extras
 
+__all__ = ["Fit", "NonFiniteLoss", "fit"]
+
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss, or a parameter, became nan or infinite; the message names the step."""
+    """The loss, or a parameter, became nan or infinite; the message names the step.
+
+    >>> from refvdm.fit import NonFiniteLoss, fit
+    >>> from refvdm.optim import Adam
+    >>> try:
+    ...     _ = fit(lambda theta, rng: theta * np.inf, np.array(1.0), np.random.default_rng(0),
+    ...             steps=1, optimizer=Adam(), progress=False)
+    ... except NonFiniteLoss:
+    ...     print("not finite")
+    not finite
+    """
 
 
 class Fit(NamedTuple):
-    """What came of it."""
+    """What `fit` returns: theta after the last step; the best parameters, averaged, at the best
+    validation, with its value and step (the last ones without validation); history, a dict for each
+    validation {"step", "loss", "validation", ...}; the number of steps taken.
 
-    theta: Tree  # parameters after the last step
-    best: Tree  # averaged parameters at the best validation; the last ones without validation
+    >>> from refvdm.fit import fit
+    >>> from refvdm.optim import Adam
+    >>> loss = lambda theta, rng: np.sum((theta - rng.normal(3.0, 0.1, 2)) ** 2)
+    >>> run = fit(loss, np.zeros(2), np.random.default_rng(0), steps=200, optimizer=Adam(0.1),
+    ...           progress=False)
+    >>> run._fields, len(run.history)
+    (('theta', 'best', 'best_value', 'best_step', 'history', 'step'), 2)
+    """
+
+    theta: Tree
+    best: Tree
     best_value: float
     best_step: int
-    history: list[dict]  # one dict for each validation: {"step", "loss", "validation", ...}
+    history: list[dict]
     step: int
 
 
@@ -47,7 +70,7 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         steps: int, optimizer: Adam, ema: EMA | None = None,
         validate: Callable[[Tree], Any] | None = None, validate_every: int = 100,
         checkpoint: str | os.PathLike | None = None, checkpoint_every: int | None = None,
-        settings: dict | None = None, progress: bool = True) -> Fit:
+        settings: dict | None = None, progress: bool = True, unit: str = "") -> Fit:
     """Minimise loss(theta, rng) for a number of steps.
 
     loss(theta, rng) -> scalar, or (scalar, {name: scalar}) to have more in the history, as means
@@ -60,10 +83,19 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
         Ctrl-C, whole or not at all.
     settings: JSON-like dict of whatever else defines the run; a checkpoint with other settings,
         steps, optimizer or ema is refused.
+    unit: that of the loss and the validation, "nats" say: what the progress shows behind them.
 
     Raises NonFiniteLoss naming the step, and CheckpointError for a checkpoint that cannot be used;
     in both cases the file stays as it is. ValueError or TypeError for bad arguments. Ctrl-C saves
     the last whole step, says how to go on, and is raised again.
+
+    >>> from refvdm.fit import fit
+    >>> from refvdm.optim import Adam
+    >>> loss = lambda theta, rng: np.sum((theta - rng.normal(3.0, 0.1, 2)) ** 2)
+    >>> run = fit(loss, np.zeros(2), np.random.default_rng(0), steps=200, optimizer=Adam(0.1),
+    ...           progress=False)
+    >>> run.step, bool(np.all(abs(run.theta - 3) < 0.2))
+    (200, True)
     """
     steps = checks.integer("fit: steps", steps)
     validate_every = checks.integer("fit: validate_every", validate_every)
@@ -75,19 +107,20 @@ def fit(loss: Callable[[Tree, np.random.Generator], Any], theta: Tree, rng: np.r
     ema = EMA(0.0) if ema is None else checks.instance("fit: ema", ema, EMA)
     if validate is not None:
         checks.function("fit: validate", validate, "validate(theta)")
-    if not any(is_float(leaf) for leaf in leaves(theta)):
-        raise ValueError("fit: theta must hold at least one array of floats to train")
+    _check_start(theta)
+    progress = checks.flag("fit: progress", progress)
+    checks.instance("fit: unit", unit, str)
     identity = {"steps": steps, "optimizer": vars(optimizer), "ema": ema.decay,
-                "validate_every": validate_every, "settings": _as_json(settings or {})}
+                "validate_every": validate_every, "settings": _as_json(settings)}
     path = None if checkpoint is None else _as_file(checkpoint)
     with nullcontext() if path is None else exclusive(path.with_name(f".{path.name}.lock"), path):
         return _descend(loss, theta, rng, steps, optimizer, ema, validate, validate_every, path,
-                        checkpoint_every, identity, progress)
+                        checkpoint_every, identity, progress, unit)
 
 
 def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, optimizer: Adam,
              ema: EMA, validate: Callable | None, validate_every: int, path: Path | None,
-             checkpoint_every: int, identity: dict, progress: bool) -> Fit:
+             checkpoint_every: int, identity: dict, progress: bool, unit: str) -> Fit:
     """What is left of `fit` when its arguments are checked and the checkpoint is its own."""
     state = {"identity": identity, "step": 0, "theta": theta, "optimizer": optimizer.init(theta),
              "average": ema.init(theta), "best": ema.init(theta), "best_value": math.inf,
@@ -106,7 +139,7 @@ def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, 
         return value, extras
 
     first, gradient = state["step"] + 1, value_and_grad(traced, has_aux=True)
-    bar = _Progress(steps, state["step"], progress and state["step"] < steps)
+    bar = _Progress(steps, state["step"], progress and state["step"] < steps, unit)
     try:
         for n in range(first, steps + 1):
             (value, extras), grads = gradient(state["theta"])
@@ -134,6 +167,18 @@ def _descend(loss: Callable, theta: Tree, rng: np.random.Generator, steps: int, 
         bar.close()
     return Fit(state["theta"], state["best"], state["best_value"], state["best_step"],
                state["history"], state["step"])
+
+
+def _check_start(theta: Tree) -> None:
+    """Something to train, all of it finite numbers."""
+    try:
+        floats = {place: leaf for place, leaf in tree_leaves(theta) if is_float(leaf)}
+    except TypeError as error:
+        raise TypeError(f"fit: theta: {error}") from None
+    if not floats:
+        raise ValueError("fit: theta must hold at least one array of floats to train")
+    for place, leaf in floats.items():
+        checks.floats(f"fit: theta{place}", np.asarray(leaf), (...,))
 
 
 # ---------------------------------------------------------------- a step's results
@@ -184,8 +229,11 @@ def _kept(path: Path | None) -> str:
 # ---------------------------------------------------------------- settings and checkpoints
 
 
-def _as_json(settings: dict) -> dict:
+def _as_json(settings: dict | None) -> dict:
     """The settings as a checkpoint gives them back, so that two runs can be compared."""
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise TypeError(f"fit: settings must be a dict, got {type(settings).__name__}")
     try:
         return json.loads(json.dumps(settings, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -195,9 +243,7 @@ def _as_json(settings: dict) -> dict:
 
 def _as_file(checkpoint: str | os.PathLike) -> Path:
     """The checkpoint's path, in a folder that is there."""
-    path = Path(checkpoint)
-    if path.is_dir():
-        raise ValueError(f"fit: checkpoint must be a file, {path} is a folder")
+    path = checks.file("fit: checkpoint", checkpoint)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -217,8 +263,8 @@ def _interrupted(state: dict, path: Path | None, steps: int) -> None:
 class _Progress:
     """A tqdm bar where tqdm is installed, else a line every few seconds; on stderr."""
 
-    def __init__(self, steps: int, start: int, show: bool):
-        self.steps, self.show = steps, show
+    def __init__(self, steps: int, start: int, show: bool, unit: str):
+        self.steps, self.show, self.unit = steps, show, f" {unit}" if unit else ""
         self.bar: Any = None
         self.next_line = time.monotonic() + 5
         if show and importlib.util.find_spec("tqdm"):
@@ -229,9 +275,9 @@ class _Progress:
     def update(self, n: int, loss: float, history: list[dict]) -> None:
         if not self.show:
             return
-        text = f"loss {loss:.4f}"
+        text = f"loss {loss:.4f}{self.unit}"
         if history and "validation" in history[-1]:
-            text += f", validation {history[-1]['validation']:.4f}"
+            text += f", validation {history[-1]['validation']:.4f}{self.unit}"
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(1)

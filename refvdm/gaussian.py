@@ -3,7 +3,8 @@ covariance, one Gaussian at a time, by Cholesky factors.
 
 The variance comes as its logarithm, so that none is ever rounded to 0. Every argument is a real
 number, an array of floats or a Tensor; TypeError for anything else, arrays of integers too. Inner
-loops come here, so values are not looked at: as in NumPy's own functions nan gives nan.
+loops come to the diagonal ones, so values are not looked at: as in NumPy's own functions nan gives
+nan. Those with full covariance raise ValueError for what is not finite.
 """
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from scipy.special import hyp1f1
 from . import checks
 from .autodiff import Array, Tensor, defvjp, solve_triangular
 
+__all__ = ["kl_normal", "kl_normal_full", "log_normal", "log_normal_full"]
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -23,6 +26,10 @@ def log_normal(x: Array | float, mean: Array | float, log_var: Array | float) ->
     """log N(x; μ, σ²) for every element, σ² = exp(log_var), nats; shapes broadcast.
 
     -1/2 (log 2π + log σ² + (x - μ)²/σ²)
+
+    >>> from refvdm.gaussian import log_normal
+    >>> round(float(log_normal(1.0, 1.0, 0.0)), 4)
+    -0.9189
     """
     x, mean, log_var = _in_one_dtype("log_normal", x=x, mean=mean, log_var=log_var)
     return np.square(x - mean) * (-0.5 * np.exp(-log_var)) - 0.5 * (LOG_2PI + log_var)
@@ -36,6 +43,10 @@ def kl_normal(mean_q: Array | float, log_var_q: Array | float, mean_p: Array | f
 
     The first three terms are e^d - 1 - d with d = log σ_q² - log σ_p²: never negative, and right
     when the variances nearly agree.
+
+    >>> from refvdm.gaussian import kl_normal
+    >>> float(kl_normal(3.0, 0.0, 1.0, 0.0)), float(kl_normal(1.0, 2.0, 1.0, 2.0))
+    (2.0, 0.0)
     """
     mean_q, log_var_q, mean_p, log_var_p = _in_one_dtype(
         "kl_normal", mean_q=mean_q, log_var_q=log_var_q, mean_p=mean_p, log_var_p=log_var_p)
@@ -48,6 +59,10 @@ def expm1_minus(d: Array | float) -> Array:
 
     Twice the KL of two Gaussians of equal means whose log-variances differ by d. Near 0 it is
     nearly d²/2, and expm1(d) - d would cancel; there it is d²/2 1F1(1; 3; d), Kummer's function.
+
+    >>> from refvdm.gaussian import expm1_minus
+    >>> f"{float(expm1_minus(1e-9)):.6e}"
+    '5.000000e-19'
     """
     d = elementwise("expm1_minus: d", d)
     near = np.abs(d) < 1
@@ -59,13 +74,39 @@ expm1_minus = defvjp(expm1_minus, lambda y_bar, y, d: y_bar * np.expm1(d))
 
 
 def sum_per_example(terms: Array) -> Array:
-    """The sum over all axes but the first: (batch, ...) -> (batch,)."""
+    """The sum over all axes but the first: (batch, ...) -> (batch,).
+
+    >>> from refvdm.gaussian import sum_per_example
+    >>> sum_per_example(np.ones((2, 3, 4))).tolist()
+    [12.0, 12.0]
+    """
     checks.floats("sum_per_example: terms", terms, finite=False)
     return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
 
 
+def squared_distance(x: Array, y: Array) -> Any:
+    """|x - y|² of each example: (batch, ...) -> (batch,), arrays and Tensors alike."""
+    error = x - y
+    return np.add.reduce(np.square(error), axis=tuple(range(1, error.ndim))), error
+
+
+def _along(c: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """c (batch,) times x (batch, ...)."""
+    return c.reshape(c.shape + (1,) * (x.ndim - 1)) * x
+
+
+squared_distance = defvjp(squared_distance,
+                          lambda d_bar, d, x, y: _along(2 * d_bar, d[1]),
+                          lambda d_bar, d, x, y: _along(-2 * d_bar, d[1]), saves=True)
+
+
 def elementwise(name: str, x: Any) -> Any:
-    """What a formula takes element by element: a real number, an array of floats or a Tensor."""
+    """What a formula takes element by element: a real number, an array of floats or a Tensor.
+
+    >>> from refvdm.gaussian import elementwise
+    >>> elementwise("x", 3)
+    3.0
+    """
     if isinstance(x, (int, float, np.number)) and not isinstance(x, (bool, np.complexfloating)):
         return x if isinstance(x, (float, np.floating)) else float(x)
     return checks.floats(name, x, (...,), finite=False)
@@ -86,15 +127,26 @@ def _in_one_dtype(who: str, **given: Any) -> list:
 
 
 def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
-    """log N(x; μ, L L^T), nats, of one vector x (D,), by the Cholesky factor L (D, D), lower.
+    """log N(x; μ, L L^T), nats, of a vector x (D,), or of each of x (batch, D), by the Cholesky
+    factor L (D, D), lower.
 
     -1/2 (D log 2π + |L^-1 (x - μ)|²) - Σ log |L_ii|
 
     ValueError for other shapes, LinAlgError for a factor with a 0 on its diagonal.
+
+    >>> from refvdm.gaussian import log_normal_full
+    >>> L = np.array([[2.0, 0.0], [1.0, 1.0]])
+    >>> round(float(log_normal_full(np.array([1.0, 1.0]), np.ones(2), L)), 4)
+    -2.531
     """
-    _one_gaussian("log_normal_full", x=x, mean=mean, factor=factor)
-    z = solve_triangular(factor, x - mean, lower=True)
-    return -0.5 * (len(x) * LOG_2PI + np.sum(z * z)) - np.sum(np.log(np.abs(_diagonal(factor))))
+    _one_gaussian("log_normal_full", mean=mean, factor=factor)
+    D = len(mean)
+    x = checks.floats("log_normal_full: x", x, (...,), finite=False)
+    if x.ndim not in (1, 2) or x.shape[-1] != D:
+        raise ValueError(f"log_normal_full: x must have shape (D,) or (batch, D) with D = {D}, "
+                         f"got {x.shape}")
+    z = solve_triangular(factor, np.transpose(x - mean), lower=True)
+    return -0.5 * (D * LOG_2PI + np.sum(z * z, axis=0)) - np.sum(np.log(np.abs(_diagonal(factor))))
 
 
 def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Array) -> Array:
@@ -105,6 +157,10 @@ def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Arra
     with E = L_p^-1 (L_q - L_p) and d_i = 2 log(1 + E_ii). The usual trace - D - log |...| is the
     same, but a difference of large numbers when q and p nearly agree: in float32 it is off by 7 %
     for deviations that differ by 10^-3. Diagonals positive. ValueError for other shapes.
+
+    >>> from refvdm.gaussian import kl_normal_full
+    >>> float(kl_normal_full(np.array([3.0, 0.0]), np.eye(2), np.array([1.0, 0.0]), np.eye(2)))
+    2.0
     """
     _one_gaussian("kl_normal_full", mean_q=mean_q, factor_q=factor_q, mean_p=mean_p,
                   factor_p=factor_p)
@@ -127,4 +183,4 @@ def _one_gaussian(who: str, **given: Any) -> None:
             expected = "(D, D)" if name.startswith("factor") else "(D,)"
             raise ValueError(f"{who}: {name} must have shape {expected}, got {np.shape(x)}; the "
                              f"first argument has {D}")
-        checks.floats(f"{who}: {name}", x, (...,), finite=False)
+        checks.floats(f"{who}: {name}", x, (...,))

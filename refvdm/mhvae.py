@@ -23,8 +23,10 @@ import numpy as np
 from . import checks
 from .autodiff import Array, Tensor, logsumexp
 from .autodiff.tree import Tree, float_dtype
+from .conditional import GaussianConditional
 from .gaussian import elementwise, log_normal, sum_per_example
-from .nn import MLP
+
+__all__ = ["Conditional", "GaussianConditional", "MarkovianHVAE"]
 
 
 class Conditional(Protocol):
@@ -35,6 +37,12 @@ class Conditional(Protocol):
     against mean; both are finite floats. theta is whatever the model is called with.
 
     Any function of these two arguments is one. GaussianConditional makes one of an MLP.
+
+    >>> from refvdm.mhvae import MarkovianHVAE
+    >>> def half(theta, z):
+    ...     return z / 2, -1.0
+    >>> MarkovianHVAE([half], [half]).elbo(None, np.ones((3, 2)), np.random.default_rng(0)).shape
+    (3,)
     """
 
     def __call__(self, theta: Tree, z: Array, /) -> tuple[Array, Array | float]: ...
@@ -52,6 +60,13 @@ class MarkovianHVAE:
     ValueError for lists of different lengths or none at all; later for shapes that do not chain,
     eps of the wrong length or shape, and anything not finite, which names the level and the first
     bad element; TypeError for anything but floats.
+
+    >>> from refvdm.mhvae import MarkovianHVAE
+    >>> exact = lambda theta, x: (x / 2, np.log(0.5))  # the posterior of p(x | z) = N(z, 1)
+    >>> model = MarkovianHVAE([exact], [lambda theta, z: (z, 0.0)])
+    >>> elbo = model.elbo(None, np.zeros((1, 1)), np.random.default_rng(0))
+    >>> np.allclose(elbo, -0.5 * np.log(2 * np.pi * 2))  # log p(x), x ~ N(0, 2)
+    True
     """
 
     def __init__(self, encoders: Sequence[Conditional], decoders: Sequence[Conditional]):
@@ -205,38 +220,6 @@ class MarkovianHVAE:
             raise ValueError(f"{who}: eps must hold {self.T} arrays, one for each level, "
                              f"got {len(given)}")
         return given
-
-
-class GaussianConditional:
-    """A Conditional over n_out numbers given n_in: an MLP with two heads, mean and log-variance.
-
-    part(theta, z (batch, n_in)) -> (mean, log_var), both (batch, n_out). Its parameters are
-    theta[name], so that all levels of a model can share one dict. log_var = m tanh(head/m) with
-    m = max_log_var: it stays within (-m, m), so that no variance vanishes or overflows.
-    ValueError for sizes below 1, an unknown activation, max_log_var not positive, theta without it.
-    """
-
-    def __init__(self, name: str, n_in: int, n_out: int, hidden: Sequence[int] = (64, 64),
-                 max_log_var: float = 10.0, activation: str = "tanh"):
-        checks.instance("GaussianConditional: name", name, str)
-        self.name, self.n_out = name, checks.integer("GaussianConditional: n_out", n_out)
-        n_in = checks.integer("GaussianConditional: n_in", n_in)
-        hidden = checks.lengths("GaussianConditional: hidden", hidden)
-        self.max_log_var = checks.positive("GaussianConditional: max_log_var", max_log_var)
-        self.net = MLP((n_in, *hidden, 2 * n_out), activation)
-
-    def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
-        """The MLP's, the last weight times 0.3: a chain of wild first guesses trains badly."""
-        theta = self.net.init(rng, dtype)
-        theta[list(theta)[-2]] *= 0.3
-        return theta
-
-    def __call__(self, theta: Tree, z: Array) -> tuple[Array, Array]:
-        if not isinstance(theta, dict) or self.name not in theta:
-            got = [*theta] if isinstance(theta, dict) else checks.what(theta)
-            raise ValueError(f"theta must be a dict with a key {self.name!r}, got {got}")
-        out, m = self.net(theta[self.name], z), self.max_log_var
-        return out[..., : self.n_out], m * np.tanh(out[..., self.n_out :] / m)
 
 
 # ---------------------------------------------------------------- what comes from outside

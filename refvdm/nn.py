@@ -12,6 +12,8 @@ from .autodiff import Array, Tensor, linear
 from .autodiff.layer import ACTIVATIONS
 from .autodiff.tree import Tree
 
+__all__ = ["MLP", "time_features"]
+
 
 class MLP:
     """net(theta, x): x @ W1 + b1, activation, ..., last layer linear.
@@ -22,6 +24,12 @@ class MLP:
     ValueError for fewer than two sizes, sizes below 1, an unknown activation, and a theta or an x
     of other keys or shapes; TypeError for arrays of anything but floats. Values are not looked at
     here, where nan goes through: who takes the result looks at it, once.
+
+    >>> from refvdm.nn import MLP
+    >>> net = MLP((2, 16, 1), activation="silu")
+    >>> theta = net.init(np.random.default_rng(0))
+    >>> list(theta), net(theta, np.zeros((5, 2))).shape
+    (['W1', 'b1', 'W2', 'b2'], (5, 1))
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh"):
@@ -56,14 +64,20 @@ class MLP:
 
 
 def float_dtype(who: str, dtype: Any) -> np.dtype:
-    """The dtype of parameters: real floats. TypeError for others, which would round them to 0."""
+    """The dtype of parameters: real floats, in the machine's byte order. TypeError for others,
+    which would round them to 0.
+
+    >>> from refvdm.nn import float_dtype
+    >>> float_dtype("init", np.float32)
+    dtype('float32')
+    """
     try:
         found = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"{who}: dtype must be that of real floats, got {dtype!r}") from None
     if found.kind != "f":
         raise TypeError(f"{who}: parameters must be of a float dtype, got {found}")
-    return found
+    return np.dtype(found.type)
 
 
 def time_features(t: Array, n: int, lowest: float, highest: float,
@@ -74,6 +88,10 @@ def time_features(t: Array, n: int, lowest: float, highest: float,
     `lowest` to `highest` in equal ratios. Bounded, and smooth in t at every scale between 1/highest
     and 1/lowest. ValueError when n is not even and positive, 0 < lowest <= highest fails, or t is
     not finite; TypeError for a t of anything but real numbers.
+
+    >>> from refvdm.nn import time_features
+    >>> time_features(np.array([0.0, np.pi / 2]), 4, 1.0, 2.0).round(12).tolist()
+    [[0.0, 0.0, 1.0, 1.0], [1.0, 0.0, 0.0, -1.0]]
     """
     dtype = float_dtype("time_features", dtype)
     try:

@@ -13,7 +13,9 @@ import numpy as np
 
 from . import checks
 from .autodiff import ravel, stop_gradient, tree_leaves, tree_map
-from .autodiff.tree import Tree, is_float
+from .autodiff.tree import Tree, is_float, leaves, matched
+
+__all__ = ["EMA", "Adam"]
 
 
 class Adam:
@@ -28,6 +30,12 @@ class Adam:
     (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every parameter.
     ε stands outside the root. Integer, bool and None leaves are left alone. ValueError for settings
     outside their range.
+
+    >>> from refvdm.optim import Adam
+    >>> adam, theta = Adam(0.1), {"w": np.array([1.0, -1.0])}
+    >>> theta, state = adam.update(theta, {"w": np.array([5.0, -0.01])}, adam.init(theta))
+    >>> theta["w"].round(4).tolist()
+    [0.9, -0.9]
     """
 
     def __init__(self, learning_rate: float = 1e-3, beta_1: float = 0.9, beta_2: float = 0.999,
@@ -48,11 +56,12 @@ class Adam:
 
         {"step": 0, "m": zeros (n,), "v": zeros (n,)}
         """
-        flat, _ = ravel(theta)
+        flat, _ = _flat("Adam: theta", theta)
         return {"step": np.array(0), "m": np.zeros_like(flat), "v": np.zeros_like(flat)}
 
     def rate(self, n: int) -> float:
         """η_n, the learning rate of step n = 1, 2, ..."""
+        n = checks.integer("Adam: n", n)
         if self.cosine_steps is None:
             return self.learning_rate
         fraction = min(n - 1, self.cosine_steps) / self.cosine_steps
@@ -62,32 +71,26 @@ class Adam:
         """theta and state after one step; grads is a tree like theta.
 
         ValueError when trees or shapes differ or a gradient is nan or infinite, TypeError for one
-        that is not float.
+        that is not float, and for a state that neither init nor update gave.
         """
-        flat, unravel = ravel(theta)
-        g = _flat_like(theta, grads)
-        if not np.isfinite(g).all():
+        flat, unravel = _flat("Adam: theta", theta)
+        g = _flat_like("theta", theta, "grads", grads)
+        if not checks.is_finite(g):
             raise _not_finite(theta, grads)
-        if not isinstance(state, dict) or state.keys() != {"step", "m", "v"}:
-            raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and "
-                            f"v, got {list(state) if isinstance(state, dict) else state!r}")
-        if state["m"].shape != flat.shape:
-            raise ValueError(f"Adam: state is of {state['m'].size} parameters, "
-                             f"theta has {flat.size}")
-        n = int(state["step"]) + 1
+        n = _steps_taken(state, flat.shape) + 1
         rate = self.rate(n)
         # the formula, term by term in its order; in place only on what was made here
         m = self.beta_1 * state["m"]
         m += (1 - self.beta_1) * g
         v = self.beta_2 * state["v"]
-        np.multiply(g, g, out=g)
+        g *= g
         g *= 1 - self.beta_2
         v += g
-        step = m / (1 - self.beta_1**n)
-        step *= rate
         scale = np.divide(v, 1 - self.beta_2**n, out=g)
         np.sqrt(scale, out=scale)
         scale += self.epsilon
+        step = m / (1 - self.beta_1**n)
+        step *= rate
         step /= scale
         if self.weight_decay:
             flat *= 1 - rate * self.weight_decay
@@ -100,6 +103,12 @@ class EMA:
 
     No bias correction: it starts at parameters, not at zero. ValueError when decay is not in
     [0, 1).
+
+    >>> from refvdm.optim import EMA
+    >>> ema = EMA(0.75)
+    >>> state = ema.update(ema.init(np.array([0.0])), np.array([4.0]))
+    >>> ema.value(state).tolist()
+    [1.0]
     """
 
     def __init__(self, decay: float):
@@ -107,12 +116,13 @@ class EMA:
 
     def init(self, theta: Tree) -> Tree:
         """The state: the average, a tree like theta, at first a copy of it."""
+        _flat("EMA: theta", theta)
         return stop_gradient(theta)
 
     def update(self, state: Tree, theta: Tree) -> Tree:
         """The state after one more theta. ValueError when the trees or shapes differ."""
-        average, unravel = ravel(state)
-        flat = _flat_like(state, theta)
+        average, unravel = _flat("EMA: state", state)
+        flat = _flat_like("state", state, "theta", theta)
         average *= self.decay
         flat *= 1 - self.decay
         average += flat
@@ -120,6 +130,7 @@ class EMA:
 
     def value(self, state: Tree) -> Tree:
         """The average as parameters of the caller's own."""
+        _flat("EMA: state", state)
         return stop_gradient(state)
 
 
@@ -135,20 +146,45 @@ def _not_finite(theta: Tree, grads: Tree) -> ValueError:
     raise AssertionError("all gradients are finite")
 
 
-def _flat_like(theta: Tree, grads: Tree) -> np.ndarray:
-    """grads as one new vector in theta's leaf order: dicts may list their keys in another."""
-    pieces: list[np.ndarray] = []
+def _steps_taken(state: Any, shape: tuple) -> int:
+    """The step of Adam's state, once its arrays are of this shape; nan in them is not looked for:
+    they are made of gradients that were finite."""
+    if not isinstance(state, dict) or state.keys() != {"step", "m", "v"}:
+        raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and v, "
+                        f"got {list(state) if isinstance(state, dict) else state!r}")
+    for name in ("m", "v"):
+        x = checks.floats(f"Adam: state[{name!r}]", state[name], (...,), finite=False)
+        if x.shape != shape:
+            raise ValueError(f"Adam: state is of {x.size} parameters, theta has {shape[0]}")
+    return int(checks.integers("Adam: state['step']", state["step"], 1, 0, 2**62))
 
-    def take(x: Any, g: Any) -> None:
-        if not is_float(x):
-            return
-        if not is_float(g):
-            raise TypeError(f"optimiser: a float parameter of shape {np.shape(x)} needs a float "
-                            f"gradient, got {type(g).__name__}")
-        if np.shape(x) != np.shape(g):
-            raise ValueError(f"optimiser: parameter of shape {np.shape(x)} got a gradient of "
-                             f"shape {np.shape(g)}")
-        pieces.append(np.asarray(g).reshape(-1))
 
-    tree_map(take, theta, grads)
+def _flat(name: str, tree: Tree) -> Any:
+    """ravel(tree), whose errors name the argument."""
+    try:
+        return ravel(tree)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+
+
+def _flat_like(name: str, tree: Tree, other_name: str, other: Tree) -> np.ndarray:
+    """other as one new vector in the tree's leaf order: dicts may list their keys in another."""
+    pieces = []
+    try:
+        for x, y in zip(leaves(tree), matched(tree, other)):
+            if is_float(x) != is_float(y) and y is not None or is_float(x) and y is None:
+                raise TypeError(f"{name} has {_called(x)}, {other_name} {_called(y)}")
+            if not is_float(x):
+                continue
+            y = np.asarray(y)
+            if y.shape != np.shape(x):
+                raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {y.shape}")
+            pieces.append(y.reshape(-1))
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"optimiser: {other_name} beside {name}: {error}") from None
     return np.concatenate(pieces)
+
+
+def _called(x: Any) -> str:
+    return f"floats of shape {np.shape(x)}" if is_float(x) else f"a constant ({type(x).__name__})"

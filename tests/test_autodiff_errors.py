@@ -64,8 +64,8 @@ def test_outside_the_set(f, name, nearest):
     message = str(caught.value)
     assert f"{name} has no gradient rule" in message
     assert (f"Nearest in the set: {nearest}" in message) if nearest else ("Nearest" not in message)
-    for part in ("The set: absolute, add, broadcast_to, clip", "expit", "indexing", "log_softmax", "defvjp(",
-                 "check_vjp"):
+    for part in ("The set: absolute, add, broadcast_to, clip", "expit", "indexing", "log_softmax",
+                 "written in it: array_split", "vstack", "defvjp(", "check_vjp"):
         assert part in message
 
 
@@ -128,8 +128,6 @@ DETACHING = {
     "hash": (lambda x: {x: 1}, "unhashable"),
     "condition": (lambda x: np.where(x, 1.0, x), "argument 0: it cannot be a Tensor"),
     "nonzero": (lambda x: np.where(x), "argument 0: it cannot"),
-    "bound": (lambda x: np.clip(x, x, 1.0), "clip is not differentiable in argument 1"),
-    "bound of an array": (lambda x: np.clip(np.ones(2), 0.0, x), "argument 2"),
     "list method": (lambda x: x.tolist(), "Tensor"),
     "full_like": (lambda x: np.full_like(x, x[0]), None),
 }
@@ -246,7 +244,6 @@ def test_out(f):
     "f",
     [
         lambda x: np.sum(x, out=np.ones(())),
-        lambda x: np.clip(x, 0, 1, out=np.ones(2)),
         lambda x: np.cumsum(x, out=np.ones(2)),
         lambda x: np.concatenate([x, x], out=np.ones(4)),
         lambda x: np.sum(x, dtype=np.float32),
@@ -296,7 +293,6 @@ def test_tensors_by_keyword(f):
     [
         lambda x: linear(x[None], np.eye(2), b=x),
         lambda x: solve_triangular(x * np.eye(2), b=x),
-        lambda x: np.clip(x, a_min=x, a_max=2.0),
     ],
 )
 def test_some_tensors_by_keyword(f):

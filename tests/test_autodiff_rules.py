@@ -17,6 +17,7 @@ from scipy import special
 
 from refvdm.autodiff import linear, log_softmax, logsumexp, solve_triangular, vjp
 from refvdm.autodiff.linalg import einsum_of_arrays
+from refvdm.autodiff.rules import _clip
 from refvdm.autodiff.tensor import RULES, Tensor, _getitem
 
 
@@ -356,7 +357,7 @@ PRIMITIVES = {
     "maximum": Primitive(np.maximum, elementwise(np.maximum, "grid", "other grid")),
     "minimum": Primitive(np.minimum, elementwise(np.minimum, "grid", "other grid")),
     "where": Primitive(np.where, wheres(), True),
-    "clip": Primitive(np.clip, clips()),
+    "clip": Primitive(_clip, clips()),
     # sums
     "sum": Primitive(
         np.sum,

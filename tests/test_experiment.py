@@ -1,12 +1,19 @@
 """A small experiment of a user's own: resume, Ctrl-C, a second run, results that name their run, pictures."""
 import json
+import os
+import re
+import runpy
+import subprocess
 import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from refvdm import experiment
-from refvdm.checkpoint import load_checkpoint
+from refvdm.checkpoint import CheckpointError, load_checkpoint
 from refvdm.fit import fit
 from refvdm.optim import Adam
 
@@ -121,8 +128,9 @@ def test_fresh_moves_the_earlier_run_each_time_to_a_new_place(tmp_path, capsys, 
 
 
 @pytest.mark.parametrize("error, code, match", [
-    (MemoryError("9 TiB"), 2, "not enough memory: 9 TiB"), (ValueError("bad"), 2, "trial: bad"),
-    (OSError(28, "No space left"), 2, "No space left"), (FloatingPointError, None, "")])
+    (MemoryError("9 TiB"), 2, "not enough memory: 9 TiB"), (experiment.Refused("bad"), 2, "trial: bad"),
+    (OSError(28, "No space left"), 2, "No space left"), (FloatingPointError, None, ""),
+    (ValueError, None, ""), (TypeError, None, "")])
 def test_what_goes_wrong_is_one_line_and_a_status(capsys, error, code, match):
     def main(args):
         raise error
@@ -147,18 +155,96 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 
 
 def test_nothing_of_the_drawing_is_imported_before_it_is_used():
-    import subprocess
     code = "import sys, refvdm.experiment; assert not {'matplotlib', 'tqdm'} & set(sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_pattern_of_an_experiment_runs(tmp_path, capsys, monkeypatch):
-    from pathlib import Path
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "examples"))
-    import compare_parametrisations as compare
-    monkeypatch.setattr(compare, "draw", None)
-    assert compare.main(["--steps", "2", "--out", str(tmp_path)]) == 0
-    table = capsys.readouterr().out.splitlines()[-5:]
-    assert [row.split()[0] for row in table] == ["predicted", "x_0", "eps", "v", "score"]
-    gaps = json.loads((tmp_path / "metrics.json").read_text())["gap_nats"]
-    assert all(float(row.split()[1]) == pytest.approx(gaps[row.split()[0]][0], abs=5e-4) for row in table[1:])
+# ---------------------------------------------------------------- scripts of cells
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """script(text, *options) -> the globals of ring.py with this text, run as `python ring.py` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+
+    def run(text, *options):
+        (tmp_path / "ring.py").write_text(text)
+        monkeypatch.setattr(sys, "argv", ["ring.py", *options])
+        return runpy.run_path("ring.py", run_name="__main__")
+    return run
+
+
+WHOLE = textwrap.dedent(experiment.__doc__.split("in an editor:\n")[1].split("\nIt has --steps")[0])
+
+
+def test_the_experiment_of_the_docstring_is_whole_and_goes_on(script, tmp_path, capsys):
+    """It has at most 40 lines; stopped and called again it gives the files of a run that never was."""
+    assert len(WHOLE.strip().splitlines()) <= 40 and WHOLE.count("# %%") == 3
+    found = script(WHOLE, "--steps", "4", "--out", "whole")["found"]
+    assert 0 < found["gap_nats"] < 20 and [row["step"] for row in found["history"]] == [4]
+    stopped = WHOLE.replace("def loss", "seen = []\ndef loss").replace(
+        "    return -np", "    seen.append(1)\n    if len(seen) > 2:\n        raise KeyboardInterrupt\n    return -np")
+    with pytest.raises(KeyboardInterrupt):
+        script(stopped, "--steps", "4", "--out", "r")
+    script(WHOLE, "--steps", "4", "--out", "r")
+    for name in ("checkpoint.npz", "metrics.json"):
+        assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    said = capsys.readouterr()
+    assert "gap " in said.out and re.search(r"loss \d+\.\d+ nats", said.err)
+
+
+def test_a_notebook_has_the_defaults_and_quick_a_folder_of_its_own(monkeypatch):
+    """What stands in sys.argv is the kernel's own there; options given in the call count everywhere."""
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/ipykernel_launcher.py", "-f", "/tmp/kernel.json"])
+    parser = experiment.arguments("ring", "", 2000)
+    args = experiment.options(parser)
+    assert (args.steps, args.seed, args.quick, args.out.as_posix()) == (2000, 0, False, "runs/ring")
+    quick = experiment.options(parser, ["--quick"])
+    assert (quick.steps, quick.out.as_posix()) == (10, "runs/ring-quick")
+    assert experiment.options(parser, ["--quick", "--out", "x"]).out.as_posix() == "x"
+    assert not experiment.in_notebook()
+
+
+@pytest.mark.parametrize("line, code, match", [
+    ("raise experiment.Refused('no such data')", 2, "ring: no such data\n"),
+    ("raise KeyboardInterrupt", 130, "ring: interrupted; the same command goes on from here\n"),
+    ("np.ones(3) + np.ones(2)", 1, "Traceback")])
+def test_what_the_user_can_mend_is_one_line_of_a_script(tmp_path, line, code, match):
+    (tmp_path / "ring.py").write_text("import numpy as np\nfrom refvdm import experiment\n"
+                                      f"experiment.options(experiment.arguments('ring', '', 1))\n{line}\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, str(tmp_path / "ring.py")], capture_output=True, text=True, check=False,
+                          env=environment)
+    assert done.returncode == code and done.stderr.startswith(match)
+
+
+def test_every_option_defines_the_run(tmp_path):
+    """run.fit refuses the checkpoint of another option, whatever its name, and of other settings."""
+    parser = experiment.arguments("trial", "", 3)
+    parser.add_argument("--width", type=int, default=4)
+
+    def trial(*options, settings=None):
+        with experiment.Run("trial", experiment.options(parser, ["--out", str(tmp_path / "r"), *options])) as run:
+            return run.fit(lambda theta, rng: np.sum(theta**2), np.ones(2), np.random.default_rng(0),
+                           optimizer=Adam(0.1), progress=False, settings=settings)
+    assert trial().step == trial().step == 3
+    for options, settings, match in [(["--width", "5"], None, "width is 5 here and 4 there"),
+                                     (["--seed", "1"], None, "seed is 1 here and 0 there"),
+                                     ([], {"data": "a"}, "data")]:
+        with pytest.raises(CheckpointError, match=match):
+            trial(*options, settings=settings)
+
+
+def test_figures_that_draw_returns_are_saved(tmp_path, monkeypatch):
+    class Figure:
+        def savefig(self, path, **kwargs):
+            Path(path).write_text("picture")
+
+    closed = []
+    monkeypatch.setattr(experiment, "pyplot", lambda: SimpleNamespace(close=closed.append))
+    figure = Figure()
+    with experiment.Run("trial", experiment.options(experiment.arguments("t", "", 1), ["--out", str(tmp_path)]),
+                        ["a.png"]) as run:
+        run.finish(dict, lambda plt, found: {"a.png": figure}, lambda found: "")
+    assert (tmp_path / "a.png").read_text() == "picture" and closed == [figure]

@@ -225,7 +225,7 @@ def test_sample_from_rng_and_from_z():
 def test_errors():
     flow = Flow([PLU(2), ActNorm(2)])
     theta, rng = flow.init(np.random.default_rng(0)), np.random.default_rng(1)
-    with pytest.raises(ValueError, match="Flow: expected at least one layer, got none"):
+    with pytest.raises(ValueError, match="Flow: layers must hold at least one layer, got none"):
         Flow([])
     for bad, got in ((theta[:1], "list of length 1"), (None, "NoneType of length none"), ((), "tuple of length 0"),
                      (dict(enumerate(theta)), "dict of length 2")):

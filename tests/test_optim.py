@@ -138,7 +138,7 @@ def test_errors_of_adam():
     assert Adam(beta_1=0, beta_2=0).update(np.ones(1), np.ones(1), Adam().init(np.ones(1)))[0] < 1
     opt, theta = Adam(), {"a": np.zeros(2), "b": np.zeros(3)}
     state = opt.init(theta)
-    with pytest.raises(ValueError, match=r"shape \(3,\) got a gradient of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"grads beside theta: expected theta\'s shape \(3,\), got \(2,\)"):
         opt.update(theta, {"a": np.zeros(2), "b": np.zeros(2)}, state)
     with pytest.raises(ValueError, match="trees differ"):
         opt.update(theta, {"a": np.zeros(2)}, state)
@@ -151,7 +151,7 @@ def test_errors_of_adam():
 @pytest.mark.parametrize("missing", [None, np.zeros(2, int)])
 def test_a_float_parameter_without_a_float_gradient_is_a_named_error(missing):
     theta, opt = {"a": np.zeros(2), "b": np.zeros(3)}, Adam()
-    with pytest.raises((ValueError, TypeError), match="gradient"):
+    with pytest.raises(TypeError, match="grads beside theta: theta has floats of shape .2,., grads a constant"):
         opt.update(theta, {"a": missing, "b": np.zeros(3)}, opt.init(theta))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .linalg import einsum_of_arrays
+from .rules import _clip
 from .tensor import COMPOSED, Array, record
 from .vjp import stop_gradient
 
@@ -36,20 +37,25 @@ def var(x: Array, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) 
 
 @composed(np.std)
 def std(x: Array, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Array:
-    return np.sqrt(var(x, axis, ddof=ddof, keepdims=keepdims))
+    return _root(var(x, axis, ddof=ddof, keepdims=keepdims))
+
+
+def _root(x: Array) -> Array:
+    """The root of a sum of squares, with gradient 0 at 0: there it has a kink, as abs."""
+    return np.where(x == 0, x, np.sqrt(np.where(x == 0, 1, x)))
 
 
 @composed(np.prod)
-def prod(x: Array, axis: int | None = None) -> Array:
+def prod(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """A node for every factor, so that zeros are nothing special."""
+    shape = np.shape(np.sum(np.empty(x.shape, bool), axis=axis, keepdims=keepdims))
     if axis is None:
         x, axis = np.ravel(x), 0
-    at: list = [slice(None)] * x.ndim
-    y = np.ones(np.delete(np.array(x.shape), axis), x.dtype)
-    for i in range(x.shape[axis]):
-        at[axis] = i
-        y = y * x[tuple(at)]
-    return y
+    factors = np.moveaxis(x, axis, 0) if x.ndim else [x]
+    y = np.ones(np.shape(factors)[1:], x.dtype)
+    for factor in factors:
+        y = y * factor
+    return np.reshape(y, shape)
 
 
 @composed(np.linalg.norm)
@@ -57,7 +63,7 @@ def norm(x: Array, ord: None = None, axis: Any = None, keepdims: bool = False) -
     if ord is not None:
         raise TypeError("np.linalg.norm of a Tensor is the Euclidean one, ord=None; write others "
                         f"with np.abs, np.sum and np.max (ord = {ord!r})")
-    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+    return _root(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 
 
 @composed(np.dot)
@@ -74,6 +80,30 @@ def outer(a: Array, b: Array) -> Array:
     return np.expand_dims(np.ravel(a), 1) * np.expand_dims(np.ravel(b), 0)
 
 
+@composed(np.kron)
+def kron(a: Array, b: Array) -> Array:
+    """Blocks a_ij b."""
+    n = max(np.ndim(a), np.ndim(b))
+    rows = (1,) * (n - np.ndim(a)) + np.shape(a)
+    columns = (1,) * (n - np.ndim(b)) + np.shape(b)
+    blocks = (np.reshape(a, [n for row in rows for n in (row, 1)])
+              * np.reshape(b, [n for column in columns for n in (1, column)]))
+    return np.reshape(blocks, [row * column for row, column in zip(rows, columns)])
+
+
+@composed(np.cross)
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1,
+          axis: int | None = None) -> Array:
+    """Of vectors in three dimensions."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = np.moveaxis(a, axisa, 0), np.moveaxis(b, axisb, 0)
+    if len(a) != 3 or len(b) != 3:
+        raise TypeError(f"np.cross of Tensors takes vectors of length 3, got {len(a)} and {len(b)}")
+    y = [a[i - 2] * b[i - 1] - a[i - 1] * b[i - 2] for i in range(3)]
+    return np.stack(y, axis=axisc)
+
+
 @composed(np.einsum)
 def einsum(subscripts: str, *arrays: Array) -> Array:
     """With explicit subscripts, "ij,jk->ik"; no "..."."""
@@ -81,6 +111,14 @@ def einsum(subscripts: str, *arrays: Array) -> Array:
         raise TypeError("np.einsum of a Tensor takes explicit subscripts such as 'ij,jk->ik', "
                         f"got {subscripts!r}")
     return record(einsum_of_arrays, arrays, {"subscripts": subscripts.replace(" ", "")})
+
+
+@composed(np.clip)
+def clip(x: Array, a_min: Any = None, a_max: Any = None, *, min: Any = None,
+         max: Any = None) -> Array:
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    return record(_clip, (x, -np.inf if low is None else low,
+                                 np.inf if high is None else high), {})
 
 
 # ---------------------------------------------------------------- rearranging
@@ -117,6 +155,30 @@ def atleast_2d(x: Array) -> Array:
 def atleast_3d(x: Array) -> Array:
     shapes = {0: (1, 1, 1), 1: (1, *np.shape(x), 1), 2: (*np.shape(x), 1)}
     return np.reshape(x, shapes[np.ndim(x)]) if np.ndim(x) < 3 else x
+
+
+@composed(np.split)
+def split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+    return _pieces(np.split, x, indices_or_sections, axis)
+
+
+@composed(np.array_split)
+def array_split(x: Array, indices_or_sections: Any, axis: int = 0) -> list[Array]:
+    return _pieces(np.array_split, x, indices_or_sections, axis)
+
+
+def _pieces(cut: Callable, x: Array, indices_or_sections: Any, axis: int) -> list[Array]:
+    rows = np.swapaxes(x, axis, 0)
+    return [np.swapaxes(rows[i[0] : i[-1] + 1] if len(i) else rows[:0], axis, 0)
+            for i in cut(np.arange(len(rows)), indices_or_sections)]
+
+
+@composed(np.diff)
+def diff(x: Array, n: int = 1, axis: int = -1) -> Array:
+    for _ in range(n):
+        rows = np.swapaxes(x, axis, 0)
+        x = np.swapaxes(rows[1:] - rows[:-1], axis, 0)
+    return x
 
 
 def _moved(x: Array, places: Callable) -> Array:

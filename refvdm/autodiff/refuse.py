@@ -18,8 +18,8 @@ _SOLVE = "np.linalg.solve or refvdm.autodiff.solve_triangular"
 _DETERMINANT = "a sum of log of the factors' diagonals"
 NEAREST = {
     "inner": "matmul", "vdot": "matmul", "vecdot": "matmul", "tensordot": "einsum",
-    "fmax": "maximum", "fmin": "minimum", "append": "concatenate", "split": "indexing, x[a:b]",
-    "array_split": "indexing, x[a:b]", "float_power": "power", "cbrt": "power", "fabs": "absolute",
+    "fmax": "maximum", "fmin": "minimum", "append": "concatenate", "float_power": "power",
+    "cbrt": "power", "fabs": "absolute",
     "logaddexp2": "logaddexp", "inv": _SOLVE, "det": _DETERMINANT, "slogdet": _DETERMINANT,
     "copy": "the Tensor itself (Tensors never change)", "full_like": "zeros_like, plus the Tensor",
     "softmax": "exp of refvdm.autodiff.log_softmax", "ndtr": "exp of scipy.special.log_ndtr",
@@ -113,12 +113,14 @@ def ufunc(function: np.ufunc, method: str, kwargs: dict) -> TypeError:
     return TypeError(f"{called} of a Tensor takes no keyword {', '.join(kwargs)}")
 
 
-def outside_the_set(function: Callable, rules: Iterable[Callable]) -> TypeError:
+def outside_the_set(function: Callable, rules: Iterable[Callable],
+                    composed: Iterable[Callable] = ()) -> TypeError:
     called = getattr(function, "__name__", repr(function))
-    known = sorted({name(f).removeprefix("np.").removeprefix("scipy.special.") for f in rules})
+    known, written = (", ".join(sorted({name(f).removeprefix("np.").removeprefix("scipy.special.")
+                                        for f in functions})) for functions in (rules, composed))
     near = f"Nearest in the set: {NEAREST[called]}. " if called in NEAREST else ""
     return TypeError(f"{name(function)} has no gradient rule. {near}"
-                     f"The set: {', '.join(known)}. To add a rule: "
+                     f"The set: {known}; and written in it: {written}. To add a rule: "
                      f"refvdm.autodiff.defvjp({name(function)}, lambda y_bar, y, x: ...), "
                      f"with one pull for each argument; check it with refvdm.autodiff.check_vjp")
 
@@ -190,6 +192,15 @@ def no_float_leaf(i: int) -> TypeError:
 def tensor_as_primal() -> TypeError:
     return TypeError("it holds a Tensor; only first derivatives are supported, so a gradient "
                      "cannot be taken inside another one (use stop_gradient for a constant)")
+
+
+def was_assigned(error: BaseException | None) -> bool:
+    """NumPy hides what a Tensor said behind an error of its own, and a model that behind others."""
+    while error is not None:
+        error = error.__cause__
+        if NO_NUMBER in str(error):
+            return True
+    return False
 
 
 def assigned() -> TypeError:

@@ -32,15 +32,21 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     saves    the function returns (y, saved); pulls get that pair as `y`, callers get y
     forward  what computes y when it is not `function` itself
 
-    A NumPy function or ufunc dispatches by itself; for a function of your own use the returned one:
+    A NumPy function or ufunc dispatches by itself, after
 
         defvjp(np.arctan, lambda y_bar, y, x: y_bar / (1 + x * x))
-        cube = defvjp(lambda x: x**3, lambda y_bar, y, x: y_bar * 3 * x**2)
+
+    for a function of your own use the returned one (below).
 
     TypeError when a function or pull is not callable or there are none. Check a rule with
     `check_vjp`.
+
+    >>> from refvdm.autodiff import defvjp, grad
+    >>> cube = defvjp(lambda x: x**3, lambda y_bar, y, x: y_bar * 3 * x**2)
+    >>> float(grad(cube)(2.0))
+    12.0
     """
-    named = [p for p in (function, *pulls, each, shared, forward) if p is not None]
+    named = [function, *(p for p in (*pulls, each, shared, forward) if p is not None)]
     like = each or next((p for p in pulls if p), None)
     if not all(map(callable, named)) or like is None:
         raise refuse.no_pull()

@@ -8,8 +8,8 @@ layer.py.
 Ties and kinks, where a derivative is a matter of policy:
     maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
     abs                 0 at 0
-    clip                1 on the closed interval [a_min, a_max], 0 outside (as torch; JAX halves at
-                        the bounds)
+    clip                1 on the closed interval [a_min, a_max], 0 outside, where it is 1 for the
+                        bound (as torch; JAX halves at the bounds)
     where               the branch that was taken; the other gets an exact 0, but if it *computes*
                         inf or nan there, make its argument safe first (where around the argument,
                         then where around the result)
@@ -27,8 +27,11 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
+from ..values import axis as checked_axis
+from ..values import flag
 from .rule import defvjp
 from .tensor import Array, _getitem
+from .tree import numbers
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -121,17 +124,16 @@ defvjp(np.where, None,
        forward=_where)
 
 
-def _clip(x, a_min=None, a_max=None, *, min=None, max=None):
-    return np.clip(x, a_min if min is None else min, a_max if max is None else max)
+def _clip(x, low, high):
+    """np.clip with both bounds, see composed.py; where they cross, it is the upper one."""
+    return np.clip(x, low, high)
 
 
-def _clip_pull(y_bar, y, x, a_min=None, a_max=None, *, min=None, max=None):
-    low, high = a_min if min is None else min, a_max if max is None else max
-    inside = (x >= (-np.inf if low is None else low)) & (x <= (np.inf if high is None else high))
-    return np.where(inside, y_bar, 0)
-
-
-defvjp(np.clip, _clip_pull, forward=_clip)
+# y = x on [low, high], low below, high above
+defvjp(_clip,
+       lambda y_bar, y, x, low, high: np.where((x >= low) & (x <= high), y_bar, 0),
+       lambda y_bar, y, x, low, high: np.where((x < low) & (low <= high), y_bar, 0),
+       lambda y_bar, y, x, low, high: np.where((x > high) | (low > high), y_bar, 0))
 
 # ---------------------------------------------------------------- sums
 
@@ -174,8 +176,13 @@ def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
     SciPy's function of the same name, which does not dispatch on its own. x may hold -inf, not
     +inf: an all -inf slice gives -inf with gradient 0.
+
+    >>> from refvdm.autodiff import logsumexp
+    >>> np.allclose(logsumexp(np.array([-1e4, -1e4])), -1e4 + np.log(2.0), rtol=1e-15)
+    True
     """
-    return scipy.special.logsumexp(x, axis=axis, keepdims=keepdims)
+    x, keepdims = numbers("logsumexp: x", x), flag("logsumexp: keepdims", keepdims)
+    return scipy.special.logsumexp(x, checked_axis("logsumexp: axis", axis), keepdims=keepdims)
 
 
 def _logsumexp_pull(y_bar, y, x, axis=None, keepdims=False):
@@ -191,8 +198,13 @@ def log_softmax(x: Array, axis: Any = None) -> Array:
 
     Of an array or a Tensor. SciPy's function of the same name and default, which does not dispatch
     on its own; JAX's has axis=-1.
+
+    >>> from refvdm.autodiff import log_softmax
+    >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(12).tolist()
+    [0.25, 0.75]
     """
-    return scipy.special.log_softmax(x, axis=axis)
+    axis = checked_axis("log_softmax: axis", axis)
+    return scipy.special.log_softmax(numbers("log_softmax: x", x), axis)
 
 
 log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=None:

@@ -71,6 +71,12 @@ class Tensor(refuse.Refusals):
     First derivatives only. Everything that would quietly turn it into an array (`np.asarray`,
     `float`, `if x`, `array += x`, functions without a rule) raises a TypeError that says what to
     write instead.
+
+    >>> from refvdm.autodiff import vjp
+    >>> y, pullback = vjp(lambda x: x * float(x), np.array(2.0))
+    Traceback (most recent call last):
+        ...
+    TypeError: a Tensor cannot become a Python number or truth value ...
     """
 
     __slots__ = ("index", "recording", "value")
@@ -92,7 +98,7 @@ class Tensor(refuse.Refusals):
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         if function in INSPECTIONS:
             if function is np.full_like and Tensor in map(type, (*args[1:], *kwargs.values())):
-                raise refuse.outside_the_set(function, RULES)
+                raise refuse.outside_the_set(function, RULES, COMPOSED)
             return function(*map(_plain, args), **{key: _plain(x) for key, x in kwargs.items()})
         if function in COMPOSED:
             return _composed(function, args, kwargs)
@@ -176,14 +182,15 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     """Apply a function with a rule to arguments, at least one a Tensor, and leave a node."""
     rule = RULES.get(function)
     if rule is None:
-        raise refuse.outside_the_set(function, RULES)
+        raise refuse.outside_the_set(function, RULES, COMPOSED)
     if len(args) > rule.most or kwargs and not rule.keywords.issuperset(kwargs):
         raise refuse.signature(function, rule.most, rule.keywords, args, kwargs)
     if kwargs:
         if Tensor in map(type, kwargs.values()):
             raise refuse.tensor_by_keyword(function)
         kwargs = {key: _frozen(x) for key, x in kwargs.items()}
-    recording, dtype, mixed, arrays, parents, scalars = None, None, False, [], [], []
+    recording, dtype, mixed = None, None, False
+    arrays, parents, scalars = list(args), [], []
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
             if position not in rule.operands:
@@ -193,20 +200,19 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
                     raise refuse.two_recordings(function)
                 recording = arg.recording
             parents.append((position, arg))
-            arg = arg.value
-        elif type(arg) in (float, int) and position in rule.operands:
+            array = arg.value
+        elif position not in rule.operands:
+            arrays[position] = _frozen(arg)
+            continue
+        elif type(arg) in (float, int):
             scalars.append(position)  # takes whatever dtype the others have
-            arrays.append(arg)
             continue
-        elif position in rule.operands:
-            arg = np.array(_ordinary(arg))
         else:
-            arrays.append(_frozen(arg))
-            continue
-        arrays.append(arg)
+            array = np.array(_ordinary(arg))
+        arrays[position] = array
         if dtype is None:
-            dtype = arg.dtype
-        elif arg.dtype is not dtype:
+            dtype = array.dtype
+        elif array.dtype != dtype:
             mixed = True
     if recording is None or recording.tape is None:
         raise refuse.ended(function)
@@ -216,10 +222,11 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         arrays[position] = np.array(arrays[position], dtype)
     y = rule.forward(*arrays, **kwargs)
     value = np.asarray(y[0] if rule.saves else y)
-    if value.dtype is not dtype:
+    if value.dtype != dtype:
         value = value.astype(dtype)
-    recording.tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
-    return Tensor(value, recording, len(recording.tape) - 1)
+    tape = recording.tape
+    tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
+    return Tensor(value, recording, len(tape) - 1)
 
 
 def _composed(function: Callable, args: tuple, kwargs: dict) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..names import foreign, what
+from ..names import foreign, ordinary, what
 
 # A leaf, or a dict, list or tuple of trees. What a function returns has the structure of what it
 # was given, and no type can say so: Any, so that `grads["W1"]` needs no cast.
@@ -31,7 +31,12 @@ def children(tree: Tree) -> list[tuple[str, Tree]] | None:
 
 
 def tree_leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its path, depth first: ("['encoder'][0]['W1']", array)."""
+    """Every leaf with its path, depth first: ("['encoder'][0]['W1']", array).
+
+    >>> from refvdm.autodiff import tree_leaves
+    >>> [path for path, leaf in tree_leaves({"a": np.ones(2), "b": [np.zeros(1), 2]})]
+    ["['a']", "['b'][0]", "['b'][1]"]
+    """
     below = children(tree)
     if below is None:
         yield path, tree
@@ -42,11 +47,15 @@ def tree_leaves(tree: Tree, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def leaves(tree: Tree) -> list:
     """Every leaf, depth first."""
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (list, tuple)):
+    if not isinstance(tree, (dict, list, tuple)):
         return [tree]
-    return [leaf for child in tree for leaf in leaves(child)]
+    found = []
+    for child in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(child, (dict, list, tuple)):
+            found += leaves(child)
+        else:
+            found.append(child)
+    return found
 
 
 def filled(tree: Tree, flat: Iterable) -> Tree:
@@ -68,41 +77,45 @@ def _filled(tree: Tree, flat: Iterator) -> Tree:
 
 
 def matched(tree: Tree, other: Tree) -> list:
-    """What stands in `other` in the places of the leaves of `tree`. ValueError as tree_map."""
+    """What stands in `other` in the places of the leaves of `tree`: the same structure down to
+    there, dicts with the same keys in any order. ValueError naming the place where they differ."""
     if not isinstance(tree, (dict, list, tuple)):
         return [other]
-    found: list = []
-    tree_map(lambda _, there: found.append(there), tree, other)
-    return found
-
-
-def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
-    """The tree with f(leaf, *leaves of the others at the same place) for every leaf.
-
-    `others` need the same structure (dicts the same keys, in any order) down to the leaves of
-    `tree`. ValueError naming the place where they differ.
-    """
-    if not isinstance(tree, (dict, list, tuple)):
-        return f(tree, *others)
-    for other in others:
-        if not _same_node(tree, other):
-            raise TreesDiffer(tree, other)
-    mapped = []
+    if not _same_node(tree, other):
+        raise TreesDiffer(tree, other)
+    found = []
     for key, child in tree.items() if isinstance(tree, dict) else enumerate(tree):
-        beside = [other[key] for other in others]
         if not isinstance(child, (dict, list, tuple)):  # most children are leaves
-            mapped.append(f(child, *beside))
+            found.append(other[key])
             continue
         try:
-            mapped.append(tree_map(f, child, *beside))
+            found += matched(child, other[key])
         except TreesDiffer as error:
             error.path.append(key)
             raise
-    if isinstance(tree, dict):
-        return dict(zip(tree, mapped))
-    if hasattr(tree, "_fields"):  # a NamedTuple takes its fields one by one
-        return type(tree)(*mapped)
-    return type(tree)(mapped)
+    return found
+
+
+def numbers(name: str, x: Any) -> np.ndarray:
+    """The array of floats that a formula takes; complex ones too, for those who differentiate by a
+    complex step."""
+    if isinstance(x, (float, complex)) or isinstance(x, (np.ndarray, np.generic)) and (
+            x.dtype.kind in "fc" and not isinstance(x, EXTRAORDINARY)):
+        return np.asarray(x)
+    raise TypeError(f"{name} must be an array of floats, got {what(x)}")
+
+
+def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
+    """The tree with f(leaf, *leaves of the others at the same place) for every leaf. ValueError as
+    `matched`.
+
+    >>> from refvdm.autodiff import tree_map
+    >>> tree_map(lambda x, y: x + y, {"a": 1.0, "b": (2.0,)}, {"a": 10.0, "b": (20.0,)})
+    {'a': 11.0, 'b': (22.0,)}
+    """
+    if not callable(f):
+        raise TypeError(f"tree_map: f must be callable as f(*leaves), got {type(f).__name__}")
+    return filled(tree, list(map(f, leaves(tree), *[matched(tree, other) for other in others])))
 
 
 class TreesDiffer(ValueError):
@@ -146,8 +159,8 @@ def is_float(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
     if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or foreign(leaf) or (
             isinstance(leaf, EXTRAORDINARY)):
-        raise TypeError(f"expected an array of real floats (or an integer, bool or None "
-                        f"constant), got {what(leaf)}")
+        raise TypeError(f"expected an array of real floats as a leaf of the tree (or an integer, "
+                        f"bool or None constant), got {what(leaf)}")
     return dtype.kind == "f"
 
 
@@ -165,27 +178,33 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     gives every leaf its own shape and dtype; its arrays are copies unless `copy=False`. Leaves of
     several dtypes meet in the widest. Works on Tensors too. ValueError when `flat` does not have
     shape (n,); TypeError when there is no float leaf.
+
+    >>> from refvdm.autodiff import ravel
+    >>> flat, unravel = ravel({"w": np.array([[1.0, 2.0]]), "n": 3, "b": np.array([5.0])})
+    >>> flat.tolist(), unravel(2 * flat)["w"].tolist(), unravel(flat)["n"]
+    ([1.0, 2.0, 5.0], [[2.0, 4.0]], 3)
     """
     given = leaves(tree)
-    varies, like = [is_float(leaf) for leaf in given], filled(tree, given)
+    like = filled(tree, given)
+    places = [i for i, leaf in enumerate(given) if is_float(leaf)]
     floats = [leaf if hasattr(leaf, "reshape") else np.asarray(leaf)
-              for leaf, varying in zip(given, varies) if varying]
+              for leaf in map(given.__getitem__, places)]
     if not floats:
         raise TypeError("ravel: expected a tree with at least one float leaf, got none")
-    n = sum(leaf.size for leaf in floats)
     flat = np.concatenate([leaf.reshape(-1) for leaf in floats])
+    n = flat.size
 
     def unravel(flat: Any, copy: bool = True) -> Tree:
         if np.shape(flat) != (n,):
             raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
+        if getattr(getattr(flat, "dtype", None), "kind", "") != "f" or not ordinary(flat):
+            raise TypeError(f"unravel: flat must be an array of floats, got {what(flat)}")
         pieces, start = list(given), 0
-        for i, leaf in enumerate(given):
-            if not varies[i]:
-                continue
-            piece = flat[start : start + np.size(leaf)].reshape(np.shape(leaf))
-            start += piece.size
+        for i, leaf in zip(places, floats):
+            piece = flat[start : start + leaf.size].reshape(leaf.shape)
+            start += leaf.size
             if isinstance(piece, np.ndarray):
-                piece = piece.astype(getattr(leaf, "dtype", piece.dtype), copy=copy)
+                piece = piece.astype(leaf.dtype, copy=copy)
             pieces[i] = piece
         return filled(like, pieces)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import flag, function
 from . import refuse
 from .tensor import Recording, Rule, Tape, Tensor
 from .tree import EXTRAORDINARY, Tree, filled, is_float, leaves, matched, tree_map
@@ -28,7 +29,13 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
 
     TypeError for a primal without a float leaf, a Tensor as a primal, and whatever f does that
     would lose a gradient.
+
+    >>> from refvdm.autodiff import vjp
+    >>> y, pullback = vjp(lambda x: np.stack([x[0] * x[1], x[1]]), np.array([2.0, 3.0]))
+    >>> y.tolist(), pullback(np.array([1.0, 10.0]))[0].tolist()
+    ([6.0, 3.0], [3.0, 12.0])
     """
+    function("vjp: f", f, "f(*primals)")
     output, inputs, tape = _record(f, primals)
     outputs = leaves(output)
     like = filled(output, outputs)  # f's owner may change the container that f returned
@@ -47,8 +54,15 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
     Only args[argnum] is recorded; the gradient is a tree like it, of a tuple of argnums a tuple.
     With has_aux the first part is (value, aux), aux as plain arrays. ValueError when f does not
     return a scalar (shape ()); the errors of `vjp`.
+
+    >>> from refvdm.autodiff import value_and_grad
+    >>> value, (x_bar, y_bar) = value_and_grad(lambda x, y: x * y**2, argnum=(0, 1))(3.0, 2.0)
+    >>> float(value), float(x_bar), float(y_bar)
+    (12.0, 4.0, 12.0)
     """
+    function("value_and_grad: f", f, "f(*args)")
     _check_argnum(argnum)
+    has_aux = flag("value_and_grad: has_aux", has_aux)
 
     def g(*args: Any, **kwargs: Any) -> tuple:
         y, inputs, tape = _record(*_of_one(f, argnum, args, kwargs))
@@ -68,6 +82,10 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
 
 def grad(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tree]:
     """g with g(*args) = df/d args[argnum], a tree like it; f returns a scalar. See value_and_grad.
+
+    >>> from refvdm.autodiff import grad
+    >>> grad(lambda x: np.sum(x**2))(np.array([1.0, -3.0])).tolist()
+    [2.0, -6.0]
     """
     both = value_and_grad(f, argnum)
     return lambda *args, **kwargs: both(*args, **kwargs)[1]
@@ -77,7 +95,12 @@ def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tr
     """g with g(*args) = the Jacobian of f by args[argnum]: a leaf of shape s becomes f's shape + s.
 
     f returns one array. One pullback for each of its elements: for small outputs.
+
+    >>> from refvdm.autodiff import jacobian
+    >>> jacobian(lambda z: np.stack([z[0] * z[1], z[1]]))(np.array([2.0, 3.0])).tolist()
+    [[3.0, 2.0], [0.0, 1.0]]
     """
+    function("jacobian: f", f, "f(*args)")
     _check_argnum(argnum)
 
     def g(*args: Any, **kwargs: Any) -> Tree:
@@ -99,7 +122,12 @@ def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tr
 
 
 def stop_gradient(tree: Tree) -> Tree:
-    """The same numbers as plain arrays (copies): constants for everything that follows."""
+    """The same numbers as plain arrays (copies): constants for everything that follows.
+
+    >>> from refvdm.autodiff import grad, stop_gradient
+    >>> float(grad(lambda x: x * stop_gradient(x))(3.0))
+    3.0
+    """
     return tree_map(_detach, tree)
 
 
@@ -146,7 +174,7 @@ def _record(f: Callable, primals: tuple) -> tuple[Any, list[tuple[list, Tree]], 
     try:
         output = f(*[filled(tree, lifted) for lifted, tree in inputs])  # which f may change
     except ValueError as error:
-        if refuse.NO_NUMBER in str(error.__cause__):  # NumPy hides what the Tensor said
+        if refuse.was_assigned(error):
             raise refuse.assigned() from error
         raise
     finally:
@@ -221,7 +249,7 @@ def _walk_back(tape: Tape, inputs: list[tuple[list, Tree]], outputs: list,
             x_bar = np.asarray(pull(s, y, *args, **kwargs))
             if x_bar.shape != x.value.shape:
                 x_bar = unbroadcast(x_bar, x.value.shape, rule)
-            if x_bar.dtype is not x.value.dtype:
+            if x_bar.dtype != x.value.dtype:
                 x_bar = x_bar.astype(x.value.dtype)
             add(x, x_bar)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, checks
 from .adapter import Module, WrongAnswer, of_shape
 from .judge import ERROR, FAIL, MISSING, PASS, Verdict, judge
 from .operation import REGISTER, Operation
@@ -21,7 +21,19 @@ from .tolerance import Truth, truth
 
 
 class Report(NamedTuple):
-    """The verdicts in the operations' order."""
+    """What `check` returns: the verdicts in the operations' order; `status` is the exit status,
+    `table()` what a terminal shows, `json()` what a machine reads.
+
+    >>> from refvdm.conformance import check
+    >>> class Mine:
+    ...     @staticmethod
+    ...     def q_step(x_prev, betas, t):
+    ...         alpha = 1 - betas[t - 1]
+    ...         return {"mean": np.sqrt(alpha)[:, None] * x_prev, "var": 1 - alpha}
+    >>> report = check(Mine, only=["q_step"])
+    >>> report.status, report.summary()
+    (0, '1 pass, 0 FAIL, 0 error, 0 not implemented')
+    """
 
     verdicts: list[Verdict]
     expected_to_fail: frozenset[str] = frozenset()
@@ -92,7 +104,19 @@ def check(adapter: Any, *, only: Iterable[str] = ("*",), skip: Iterable[str] = (
     """The report on an adapter: a module, a class or any object that has functions of some of the
     operations' names. only, skip, expect_fail: patterns of names, as the shell's (`ddim_*`).
     truths: cases by operation (vectors.read); made anew unless given.
+
+    >>> from refvdm.conformance import check
+    >>> class Mine:
+    ...     @staticmethod
+    ...     def gaussian_kl(mean_q, var_q, mean_p, var_p):  # log_var where the variance is meant
+    ...         d, apart = var_q - var_p, (mean_q - mean_p) ** 2 / np.exp(var_p)
+    ...         return np.sum(0.5 * (np.exp(d) - 1 - d + apart), axis=-1)
+    >>> report = check(Mine, only=["gaussian_kl"])
+    >>> report.status, "log-variance" in report.table()
+    (1, True)
     """
+    only, skip, expect_fail = (checks.words(f"check: {name}", patterns) for name, patterns in (
+        ("only", only), ("skip", skip), ("expect_fail", expect_fail)))
     adapter = adapter if hasattr(adapter, "answer") else Module(adapter)
     chosen = [operation for name, operation in REGISTER.items()
               if _matches(name, only) and not _matches(name, skip)]

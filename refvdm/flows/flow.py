@@ -1,4 +1,5 @@
-"""A flow: layers one after the other, and the likelihood of data under a standard normal base."""
+"""A flow (§13.1): layers one after the other, and the likelihood of data under a standard normal
+base."""
 from __future__ import annotations
 
 import math
@@ -21,13 +22,19 @@ class Flow(Layer):
     theta is a list with one entry for each layer. A Flow is itself a layer. Cost: the sum of the
     layers'. ValueError for no layers, and for a theta of another length; TypeError or ValueError
     when a layer returns anything but finite floats (batch, ...) and (batch,), which names it.
+
+    >>> from refvdm.flows import PLU, ActNorm, AffineCoupling, Flow
+    >>> flow, rng = Flow([ActNorm(2), PLU(2), AffineCoupling(2)]), np.random.default_rng(0)
+    >>> theta = flow.init(rng)
+    >>> flow.log_prob(theta, flow.sample(theta, (5, 2), rng)).shape
+    (5,)
     """
 
     def __init__(self, layers: Sequence[Layer]):
         self.layers = [is_layer(f"Flow: layers[{i}]", layer)
                        for i, layer in enumerate(checks.listed("Flow: layers", layers))]
         if not self.layers:
-            raise ValueError("Flow: expected at least one layer, got none")
+            raise ValueError("Flow: layers must hold at least one layer, got none")
 
     def init(self, rng: np.random.Generator, data: Array | None = None,
              dtype: Any = np.float64) -> list[Tree]:
@@ -108,6 +115,10 @@ def dequantize(x: Any, levels: int, rng: np.random.Generator | None = None, *,
     x of any shape; u, of its shape, may be given instead of rng. Bins are 1/levels wide, so for D
     dimensions E log p((x + u)/levels) - D log(levels) is a lower bound of the log-probability of
     the integers. TypeError for other than integers, ValueError for values outside 0..levels-1.
+
+    >>> from refvdm.flows import dequantize
+    >>> dequantize(np.array([0, 3]), levels=4, u=np.array([0.5, 0.5])).tolist()
+    [0.125, 0.875]
     """
     levels = checks.integer("dequantize: levels", levels)
     x = checks.levels("dequantize: x", x, levels)
@@ -128,6 +139,10 @@ def bits_per_dim(log_prob: Array, dimensions: float, bin_width: float = 1.0) -> 
     to [0, 1), 2/K on [-1, 1), 1 for data in their own units. The last gives the bits of a density,
     which may be negative. ValueError for D below 1, a bin_width that is not positive, and nan;
     TypeError for a log_prob that is no number and no array of floats.
+
+    >>> from refvdm.flows import bits_per_dim
+    >>> float(bits_per_dim(np.zeros(1), dimensions=64, bin_width=1 / 256)[0])
+    8.0
     """
     log_prob = elementwise("bits_per_dim: log_prob", log_prob)
     if np.isnan(log_prob).any():

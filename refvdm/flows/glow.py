@@ -22,6 +22,11 @@ class ActNorm(Layer):
     variance 1 (ddof = 0) over the data (batch, ..., d); without data it is the identity.
     ValueError for a feature that is constant in the data, and for a theta of other keys or shapes
     or with nan; TypeError for other than floats. Cost: 2 d flops a position.
+
+    >>> from refvdm.flows import ActNorm
+    >>> layer, data = ActNorm(1), np.array([[1.0], [5.0]])
+    >>> layer.forward(layer.init(np.random.default_rng(0), data), data)[0].tolist()
+    [[-1.0], [1.0]]
     """
 
     def __init__(self, d: int):
@@ -67,6 +72,12 @@ class AffineCoupling(Layer):
     layers of `hidden` tanh units, the same at every position; its last layer starts at 0, so that
     the layer starts as the identity. d may be odd. ValueError for d < 2, for a theta that is not
     the net's, and when the net returns nan. Cost, also of the inverse: that of the net.
+
+    >>> from refvdm.flows import AffineCoupling
+    >>> layer, x = AffineCoupling(4), np.arange(8.0).reshape(2, 4)
+    >>> theta = layer.init(np.random.default_rng(0))
+    >>> np.allclose(layer.inverse(theta, layer.forward(theta, x)[0])[0], x)
+    True
     """
 
     def __init__(self, d: int, hidden: int = 64, swap: bool = False, bound: float = 2.0):
@@ -111,6 +122,10 @@ class Squeeze(Layer):
 
     The new channels are ordered (c, fy, fx). log_det 0, no cost. ValueError when h or w is not a
     multiple of f.
+
+    >>> from refvdm.flows import Squeeze
+    >>> Squeeze().forward((), np.zeros((1, 4, 6, 3)))[0].shape
+    (1, 2, 3, 12)
     """
 
     def __init__(self, factor: int = 2):
@@ -119,8 +134,8 @@ class Squeeze(Layer):
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         f, shape = self.factor, checks.lengths("Squeeze: shape", shape)
         if len(shape) != 3 or shape[0] % f or shape[1] % f:
-            raise ValueError(f"Squeeze: expected images (h, w, c) with h and w multiples of {f}, "
-                             f"got {shape}")
+            raise ValueError(f"Squeeze: the shape of an example x must be (h, w, c) with h and "
+                             f"w multiples of {f}, got {shape}")
         return shape[0] // f, shape[1] // f, shape[2] * f * f
 
     def forward(self, theta: Tree, x: Array) -> tuple[Array, Array]:
@@ -133,7 +148,7 @@ class Squeeze(Layer):
         y, f = checks.floats("Squeeze: y", y, ("batch", "h", "w", "c")), self.factor
         n, h, w, c = y.shape
         if c % (f * f):
-            raise ValueError(f"Squeeze: expected shape (batch, h, w, c) with c a multiple of "
+            raise ValueError(f"Squeeze: y must have shape (batch, h, w, c) with c a multiple of "
                              f"{f * f}, got {y.shape}")
         c = c // (f * f)
         blocks = np.transpose(np.reshape(y, (n, h, w, c, f, f)), (0, 1, 4, 2, 5, 3))
@@ -147,6 +162,11 @@ class Split(Layer):
 
     (batch, *shape) to (batch, D), both halves flattened; `shape` is that of one example, d its last
     axis. Cost: that of the flow. ValueError for d < 2.
+
+    >>> from refvdm.flows import PLU, Split
+    >>> layer = Split(PLU(2), (8, 8, 4))
+    >>> layer.output_shape((8, 8, 4))
+    (256,)
     """
 
     def __init__(self, flow: Layer, shape: Sequence[int]):
@@ -165,7 +185,7 @@ class Split(Layer):
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         shape = checks.lengths("Split: shape", shape)
         if shape != self.shape:
-            raise ValueError(f"Split: made for examples of shape {self.shape}, got {shape}")
+            raise ValueError(f"Split: made for examples x of shape {self.shape}, got {shape}")
         return (math.prod(shape),)
 
     def forward(self, theta: Tree, x: Array) -> tuple[Array, Array]:

@@ -42,15 +42,26 @@ class Layer(Protocol):
     Whatever has these four methods is a layer. One that derives from this class has `init` and
     `output_shape` from here: no parameters, and a shape that does not change. The layers here act
     on the last axis at every position between batch and last axis, and sum log_det over positions.
+
+    >>> from refvdm.flows import Flow, Layer
+    >>> class Double(Layer):
+    ...     def forward(self, theta, x):
+    ...         return 2 * x, np.full(len(x), np.log(2) * x[0].size)
+    ...     def inverse(self, theta, y):
+    ...         return y / 2, np.full(len(y), -np.log(2) * y[0].size)
+    >>> Flow([Double()]).forward([()], np.ones((1, 3)))[0].tolist()
+    [[2.0, 2.0, 2.0]]
     """
 
     def init(self, rng: Any, data: Any = None, dtype: Any = np.float64) -> Tree:
         """theta at the start; data (batch, ...) is what `forward` will see first, or None."""
         return {}
 
-    def forward(self, theta: Tree, x: Array, /) -> tuple[Array, Array]: ...
+    def forward(self, theta: Tree, x: Array, /) -> tuple[Array, Array]:
+        """(y, log|det dy/dx| (batch,), nats) for x (batch, ...)."""
 
-    def inverse(self, theta: Tree, y: Array, /) -> tuple[Array, Array]: ...
+    def inverse(self, theta: Tree, y: Array, /) -> tuple[Array, Array]:
+        """(x, log|det dx/dy| (batch,), nats) for y (batch, ...)."""
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one example of y, given that of x."""

@@ -6,6 +6,8 @@ import importlib
 import inspect
 import json
 import math
+import os
+import signal
 import sys
 import textwrap
 from typing import Any
@@ -35,11 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.errata:
         print(errata())
         return 0
+    if arguments.html is not None:
+        return _write_page(arguments.html, arguments.seed)
     found = results(arguments.seed, arguments.equation)
     if not found:
         parser.error(f"no equation is numbered {arguments.equation!r}; 13.1 to 13.29 are here")
-    if arguments.html is not None:
-        return _write_page(arguments.html, arguments.seed)
     if arguments.json:
         print(json.dumps([_plain(result) for result in found], ensure_ascii=False, indent=1))
     elif arguments.equation is not None:
@@ -146,4 +148,10 @@ def _write_page(path: str, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)

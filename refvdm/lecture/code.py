@@ -3,6 +3,7 @@ import importlib
 import inspect
 import io
 import keyword
+import re
 import textwrap
 import tokenize
 import unicodedata
@@ -31,6 +32,13 @@ def source(thing):
     return textwrap.dedent(inspect.getsource(thing))
 
 
+def body(function):
+    """A function's source from its def on: what its decorator says, the page shows as a formula."""
+    code = source(function)
+    start: Any = re.search("^(def|class) ", code, re.MULTILINE)
+    return code[start.start() :]
+
+
 def resolve(dotted):
     """The object of a dotted name: attributes before modules, as refvdm.ode.adjoint is both."""
     thing: Any = importlib.import_module("refvdm")
@@ -46,8 +54,8 @@ def resolve(dotted):
 
 
 def highlighted(text, symbols=True):
-    """Python source as HTML for a <pre>. What stands above def, the decorator, is set faintly."""
-    lines, parts, line, column, head = text.splitlines(keepends=True), [], 1, 0, text[0] == "@"
+    """Python source as HTML for a <pre>."""
+    lines, parts, line, column = text.splitlines(keepends=True), [], 1, 0
 
     def upto(row, col):
         """What stands between two tokens: spaces, line ends and continuations."""
@@ -63,8 +71,7 @@ def highlighted(text, symbols=True):
                           tokenize.ENDMARKER):
             continue
         upto(*token.start)
-        head = head and token.string not in ("def", "class")
-        kind = ("d" if head else "c" if token.type == tokenize.COMMENT
+        kind = ("c" if token.type == tokenize.COMMENT
                 else "s" if token.type == tokenize.STRING
                 else "k" if keyword.iskeyword(token.string) else None)
         word = escape(token.string, quote=False)

@@ -49,7 +49,7 @@ def log_posterior(z, q):
     return log_q
 
 
-@equation("13.3 draw", "z_1 ~ q_φ(z_1 | x), then z_t ~ q_φ(z_t | z_{t-1}): eps[t-1] makes z_t",
+@equation("13.3 draw", "z_1 ~ q_φ(z_1 | x), then z_t ~ q_φ(z_t | z_{t-1}), from ε_0, ..., ε_{T-1}",
           machine="refvdm.mhvae.MarkovianHVAE.encode")
 def draw_posterior(x, q, eps):
     z = [x]

@@ -24,9 +24,9 @@ def bayes(x_prev, x_t, x_0, alpha, t):
     return q_posterior(x_t, x_0, alpha, t).log_prob(x_prev), right
 
 
-@equation("13.25 posterior", "q(x_{t-1} | x_t, x_0) = N(x_{t-1}; "
-          "[√α_t (1 - ᾱ_{t-1}) x_t + √ᾱ_{t-1} (1 - α_t) x_0]/(1 - ᾱ_t), "
-          "(1 - α_t) (1 - ᾱ_{t-1})/(1 - ᾱ_t) I), t ≥ 2",
+@equation("13.25 posterior", "q(x_{t-1} | x_t, x_0) = N(x_{t-1}; μ_q, σ_q² I), t ≥ 2; "
+          "μ_q = [√α_t (1 - ᾱ_{t-1}) x_t + √ᾱ_{t-1} (1 - α_t) x_0]/(1 - ᾱ_t); "
+          "σ_q² = (1 - α_t) (1 - ᾱ_{t-1})/(1 - ᾱ_t)",
           printed="left out", machine="refvdm.vdm.q_posterior")
 def q_posterior(x_t, x_0, alpha, t):
     abar_prev, abar = alpha_bar(alpha, t - 1), alpha_bar(alpha, t)

@@ -11,10 +11,12 @@ import unicodedata
 from html import escape
 from typing import Any
 
-NAMES = ["ODESolver", "ELBO", "SNR", "KL", "Var", "NN", "log", "sin", "abs", "dim", "minor"]
+NAMES = ["ODESolver", "ELBO", "SNR", "KL", "Var", "NN", "log", "sin", "abs", "dim"]
 UPRIGHT = "E", "N", "U{", "O"
 RELATIONS = {"->": "→", "~": "∼"} | {sign: sign for sign in "=≥≤<>≠≈"}
+SIGNS = RELATIONS | {"-": "−"}
 BIG = "ΣΠ∫"
+SHORT = 6  # tokens of a clause that is not broken
 VERBS = "jumps", "and", "is", "goes", "row"  # after the adjoint a, not the article
 LETTER = r"[A-Za-zα-ωΓ∂](?:\u0304|\u0302)?"
 BRACED = r"(?:[^{}]|\{[^{}]*\})*"
@@ -23,21 +25,22 @@ SUP = r"\^(?:\{(?P<sup1>[^}]*)\}|(?P<sup2>-?\w))|(?P<sup3>²)"
 TOKEN = re.compile(
     rf"""(?P<space>\s+) | (?P<quote>"[^"]*") | (?P<number>\d+(?:\.\d+)?)
     | (?P<dots>\.\.\.?|…) | (?P<d>d(?=[zθLatsxT](?![A-Za-z])|/)|∂)
-    | (?P<name>(?:{"|".join(NAMES)})(?![a-z])|{LETTER}(?![A-Za-z])|[ΣΠ∫])(?P<digit>[01](?!\d))?
+    | (?P<name>(?:{"|".join(NAMES)})(?![a-z])|minor(?=_)|{LETTER}(?![A-Za-z])|[ΣΠ∫])
+      (?P<digit>[01](?!\d))?
     | (?P<word>[A-Za-z]+(?:['-][A-Za-z]+)*) | (?P<open>[(\[{{]) | (?P<close>[)\]}}])
     | (?P<op>->|.)""", re.VERBOSE)
 SCRIPT = re.compile(rf"(?P<star>\*)?(?:{SUB})?(?:{SUP})?")
 
 
 class Token:
-    def __init__(self, kind, text, spaced, sub=None, sup=None):
-        self.kind, self.text, self.spaced, self.sub, self.sup = kind, text, spaced, sub, sup
-        self.braced = False
+    def __init__(self, kind, text, spaced, sub=None):
+        self.kind, self.text, self.spaced, self.sub = kind, text, spaced, sub
+        self.sup, self.braced = None, False
 
 
 def tokens(text):
     """Names carry their scripts, and so do closing brackets and bars: (1 + x)^2, ‖x‖²."""
-    text, at, spaced = unicodedata.normalize("NFD", text), 0, True
+    text, at, spaced = unicodedata.normalize("NFD", text).replace("=\u0338", "≠"), 0, True
     found: list[Token] = []
     while at < len(text):
         match: Any = TOKEN.match(text, at)  # the last alternative is any character
@@ -50,8 +53,8 @@ def tokens(text):
         if kind == "op" and match["op"] in "|‖":  # " | " is "given", "|W|" a pair of bars
             given = spaced and text[at : at + 1] == " "
             kind = "op" if given else "bar"
-        token = Token(kind, match["name"] or match["op"] or match.group().strip(), spaced)
-        token.sub = match["digit"]
+        name = match["name"] or match["op"] or match.group().strip()
+        token = Token(kind, name, spaced, match["digit"])
         if kind in ("name", "close", "bar"):
             script: Any = SCRIPT.match(text, at)
             at = script.end()
@@ -100,6 +103,11 @@ def letter(name, upright=False):
     return element("mi", escape(name), mathvariant="normal" if upright else None)
 
 
+def is_operator(item):
+    """Not the brackets and bars about something."""
+    return item.startswith("<mo") and item.count("<mo") == 1
+
+
 class Parser:
     def __init__(self, text):
         self.tokens, self.at = tokens(text), 0
@@ -121,12 +129,14 @@ class Parser:
 
     def add_to(self, items):
         """The next item: a sign where nothing stands before it, thin space between factors."""
-        token, after_operator = self.next(), not items or items[-1].startswith("<mo")
-        if token.kind == "op" and token.text in "+-" and after_operator:
+        token = self.next()
+        after_operator = not items or is_operator(items[-1])
+        if token.kind == "op" and token.text in "+-±" and after_operator:
             items.append(operator(self.take().text, form="prefix"))
         else:
             if token.spaced and token.kind not in ("op", "word", "dots") and not after_operator:
-                items.append('<mspace width="0.14em"/>')
+                wide = token.text in UPRIGHT or token.text in NAMES
+                items.append(f'<mspace width="{0.25 if wide else 0.14}em"/>')
             items.append(self.item())
 
     def item(self):
@@ -140,8 +150,7 @@ class Parser:
         above = self.factor()
         if self.next().text != "/":
             return above[0]
-        self.take()
-        end = self.at
+        end = self.at = self.at + 1
         below = self.factor()
         key = None
         if token.kind == "d" and self.tokens[end].kind == "d":  # ∂f/∂z lights up as one
@@ -158,10 +167,7 @@ class Parser:
         token = self.take()
         if token.kind == "d":
             d = element("mi", token.text, mathvariant="normal" if token.text == "d" else None)
-            if self.next().kind not in ("name", "open"):
-                return d, d
-            both = d + self.factor()[0]
-            return both, both
+            return (d + (self.factor()[0] if self.next().kind in ("name", "open") else ""),) * 2
         if token.text == "√":
             root = element("msqrt", self.factor(call=False)[1])
             return root, root
@@ -198,19 +204,21 @@ class Parser:
     def group(self, token):
         inside = "".join(self.until("close"))
         end = self.take() if self.next().kind == "close" else Token("close", "", False)
-        whole = f'<mo stretchy="false">{token.text}</mo>' + inside + scripted(
-            f'<mo stretchy="false">{end.text}</mo>', end.sub, end.sup)
+        tall = "<mfrac" in inside
+        fence = "<mo>" if tall else '<mo stretchy="false">'
+        whole = f"{fence}{token.text}</mo>" + inside + scripted(
+            f"{fence}{end.text}</mo>", end.sub, end.sup)
+        whole = element("mrow", whole) if tall else whole
         plain = whole if end.sup or token.text == "{" else inside
-        if token.text == "[" and inside.startswith('<mo stretchy="false">['):
-            whole = plain = matrix(whole)
+        if token.text == "[" and re.match(r"(<mrow>)?<mo[^>]*>\[", inside):
+            whole = plain = matrix(inside)
         return whole, plain
 
 
 def matrix(rows):
     """[[a, b], [c, d]] as a table."""
     cells = [row.split("<mo separator=\"true\">,</mo>") for row in
-             re.findall(r'<mo stretchy="false">\[</mo>(.*?)<mo stretchy="false">\]</mo>',
-                        rows[len('<mo stretchy="false">[</mo>') :])]
+             re.findall(r"<mo[^>]*>\[</mo>(.*?)<mo[^>]*>\]</mo>", rows)]
     table = element("mtable", *(element("mtr", *(element("mtd", c) for c in row)) for row in cells))
     return element("mrow", '<mo>[</mo>', table, '<mo>]</mo>')
 
@@ -220,10 +228,8 @@ def operator(text, form=None):
         return f'<mo separator="true">{text}</mo>'
     if text == "|" or text == "‖":
         return f'<mo lspace="0.2em" rspace="0.2em" stretchy="false">{text}</mo>'
-    if text == "-":
-        text = "−"
     space = "0" if form == "infix" else None  # the first of its piece: a space stands before it
-    return element("mo", escape(RELATIONS.get(text, text)), form=form, lspace=space)
+    return element("mo", escape(SIGNS.get(text, text)), form=form, lspace=space)
 
 
 def row(text):
@@ -242,12 +248,23 @@ def formula(text, display=False):
 def html(text, display=False):
     """Text and formulas: words as they are, formulas as <math> elements that lines break between.
 
-    No text outside the formulas' alphabet is lost: unknown characters become operators.
-    """
+    Nothing is lost: unknown characters become operators. A short clause, "t ≥ 2", stays on one
+    line; in display what follows a semicolon begins a line."""
     parser = Parser(text)
     parts: list[str] = []
     piece: list[str] = []
     style = "true" if display else None
+    clause = 0, 0  # where it begins, in parts and in tokens
+
+    def end_clause(sign=""):
+        nonlocal clause
+        first, at = clause
+        words = " ".join(parts[first:])
+        if words.count("<math") > 1 and parser.at - at <= SHORT:
+            parts[first:] = [f'<span class="keep">{words}</span>']
+        if display and sign == ";":
+            parts.append("<br>")
+        clause = len(parts), parser.at
 
     def close(after=""):
         if after and piece:  # within the formula, or a line might begin with it
@@ -264,15 +281,19 @@ def html(text, display=False):
             close()
             parts.append(escape(unicodedata.normalize("NFC", parser.take().text), quote=False))
         elif token.kind == "op" and token.text in ",;:.":
-            close(parser.take().text)
-        elif token.kind == "op" and (token.text in RELATIONS or token.text in "+-") and piece:
+            sign = parser.take().text
+            close(sign)
+            end_clause(sign)
+        elif token.kind == "op" and piece and (
+                token.text in RELATIONS or token.text in "+-" and not is_operator(piece[-1])):
             close()
             piece.append(operator(parser.take().text, form="infix"))
         else:
-            before = parser.tokens[parser.at - 1].text if piece else None
-            if token.text in (*BIG, "log", "KL", "E") and piece and not (
-                    piece[-1].startswith("<mo") or before in ("E", "log", *BIG)):
-                close()
+            if token.text in (*BIG, "log", "KL", "E") and piece and not is_operator(piece[-1]):
+                before = parser.tokens[parser.at - 1]
+                if before.text not in ("E", "log", *BIG) or before.braced and before.text == "E":
+                    close()
             parser.add_to(piece)
     close()
+    end_clause()
     return " ".join(parts)

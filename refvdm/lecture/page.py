@@ -3,7 +3,7 @@
     write("lecture.html")
 
 text/argument.txt has the prose: "# number | title", "## title", paragraphs with $formulas$, and
-[[13.28]] or [[picture kl]] where an equation or a picture stands.
+[[13.28]], [[code hvae.N]], [[picture kl]] or [[misprints]] where one of these stands.
 """
 import re
 from html import escape
@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 
 from . import mathml
-from .code import highlighted, resolve, source
-from .equation import equations
+from .code import body, highlighted, resolve, source
+from .equation import PRINTED, equations
 
 TITLE = "Neural ODEs and variational diffusion models, as code"
 LEAD = ("Every equation of the notes of a lecture on neural ODEs and variational diffusion models, "
@@ -86,7 +86,12 @@ def anchor(section):
 
 
 def number(x):
-    return "0" if x == 0 else f"{x:.1e}".replace("e-0", "e-").replace("e+0", "e+").replace("-", "−")
+    """0.37, or 2.2 × 10⁻¹⁶."""
+    if x == 0 or 1e-2 <= x < 1e3:
+        return f"{x:.2g}"
+    digits, power = f"{x:.1e}".split("e")
+    power = f"10<sup>{int(power)}</sup>".replace("-", "−")
+    return power if digits == "1.0" else f"{digits} × {power}"
 
 
 def prose(words):
@@ -94,7 +99,13 @@ def prose(words):
     parts = re.split(r"\$([^$]+)\$", words)
     for i in range(0, len(parts), 2):
         parts[i] = re.sub(r"§(13(?:\.\d)+)|(?<![\d.])(13\.\d+)(?![\d.]*\d)( \w+)?", link, parts[i])
-    parts[1::2] = map(mathml.html, parts[1::2])
+    for i in range(1, len(parts), 2):  # what ends a clause stays with the formula before it
+        rest = parts[i + 1].lstrip(",.;:?)’”")
+        ending = parts[i + 1][: len(parts[i + 1]) - len(rest)]
+        before, tag, last = mathml.html(parts[i]).rpartition("<math")
+        whole = tag + last + ending
+        parts[i] = before + (f'<span class="keep">{whole}</span>' if ending and tag else whole)
+        parts[i + 1] = rest
     return "".join(parts)
 
 
@@ -122,6 +133,11 @@ class Writer:
     def block(self, words):
         if words.startswith("[[picture "):
             return self.picture(words[len("[[picture ") : -2])
+        if words.startswith("[[code "):
+            code = highlighted(body(resolve(f"{__package__}.{words[len('[[code ') : -2]}")))
+            return f'<pre class="also" tabindex="0"><code>{code}</code></pre>'
+        if words == "[[misprints]]":
+            return self.misprints()
         if words.startswith("[["):
             return self.equation(self.equations[words[2:-2]])
         if words.startswith("## "):
@@ -155,42 +171,66 @@ class Writer:
         if re.fullmatch(r"13\.\d+", equation.number):
             self.sections[-1][3].append(equation.number)
         at, result = slug(equation.number), self.results[equation.number]
+        file = equation.function.__module__.rpartition(".")[2] + ".py"
         parts = [f'<section class="eq" id="{at}" aria-label="{escape(equation.number)}">',
-                 f'<h4><a href="#{at}">{escape(equation.number)}</a></h4>',
+                 f'<h4><a href="#{at}">{escape(equation.number)}</a> <span>{file}</span></h4>',
                  f'<div class="formula">{mathml.html(equation.statement, display=True)}</div>']
         if equation.printed == "left out":
-            parts.append('<div class="misprint"><b>Left out</b> of the notes</div>')
+            parts.append('<div class="leftout">Left out of the notes</div>')
         elif equation.printed:
             parts.append('<div class="misprint"><b>Printed:</b> '
                          f"{mathml.html(equation.printed)}</div>")
-        parts += [f"<pre><code>{highlighted(source(equation.function))}</code></pre>",
-                  measured(equation, result), self.machine(equation), "</section>"]
+        parts += [f'<pre tabindex="0"><code>{highlighted(body(equation.function))}</code></pre>',
+                  measured(equation, result)]
+        if equation.number in PRINTED:
+            parts.append(fold("As printed", PRINTED[equation.number].__name__,
+                              highlighted(body(PRINTED[equation.number]))))
+        parts += [self.machine(equation), "</section>"]
         return "\n".join(part for part in parts if part)
 
     def machine(self, equation):
         """The machine's code behind a fold, or a link to where it was shown before."""
         if equation.machine is None:
             return ""
-        name, before = escape(equation.machine), self.shown.get(equation.machine)
+        before = self.shown.get(equation.machine)
         if before:
-            return (f'<details class="machine"><summary>The machine: <code>{name}</code></summary>'
-                    f'<p>Its code is shown at <a href="#{slug(before)}">{escape(before)}</a>.</p>'
-                    "</details>")
+            return (f'<p class="machine">The machine: <code>{escape(equation.machine)}</code>, '
+                    f'shown at <a href="#{slug(before)}">{escape(before)}</a></p>')
         self.shown[equation.machine] = equation.number
-        code = highlighted(source(resolve(equation.machine)), symbols=False)
-        return (f'<details class="machine"><summary>The machine: <code>{name}</code></summary>'
-                f'<pre tabindex="0"><code>{code}</code></pre></details>')
+        return fold("The machine", equation.machine,
+                    highlighted(source(resolve(equation.machine)), symbols=False))
+
+    def misprints(self):
+        """What the notes print wrong, with how far that is off, and what they leave out."""
+        items, missing = [], []
+        for equation in self.equations.values():
+            to = f'<a href="#{slug(equation.number)}">{escape(equation.number)}</a>'
+            off = self.results[equation.number].printed_residual
+            if equation.printed == "left out":
+                missing.append(to)
+            elif equation.printed:
+                off = "" if off is None else f' <span class="off">off by {number(off)}</span>'
+                items.append(f"<li>{to} {mathml.html(equation.printed)}{off}</li>")
+        return ('<ul class="misprints">\n' + "\n".join(items) + "\n</ul>\n<p>Left out: "
+                + ", ".join(missing) + ".</p>")
+
+
+def fold(words, name, code):
+    return (f'<details class="machine"><summary>{words}: <code>{escape(name)}</code></summary>'
+            f'<pre tabindex="0"><code>{code}</code></pre></details>')
 
 
 def measured(equation, result):
     """The residuals of one equation as a small table."""
     sides = ("between both sides" if equation.kind == "identity"
              else "from the machine" if equation.machine else "from another way to compute it")
-    rows = [(result.residual, sides, ""), (result.closed_form, "from a closed form", ""),
-            (result.printed_residual, "the same, for the printed form", ' class="wrong"')]
-    verdict = ('<span class="ok">✓ allowed' if result.ok else '<span class="bad">✗ allowed')
-    allowed = f'<td>{verdict} {number(result.tolerance)}</span></td>'
-    lines = [f'<tr{kind}><td class="n">{number(value)}</td><td>{words}</td>'
-             + (allowed if not kind else "<td></td>") + "</tr>"
-             for value, words, kind in rows if value is not None]
+    rows = [(result.residual, sides), (result.closed_form, "from a closed form")]
+    verdict = ('<span class="ok">✓ ' if result.ok else '<span class="bad">✗ ')
+    verdict += f"within {number(result.tolerance)}" if result.tolerance else "exact"
+    lines = [f'<tr><td class="n">{number(value)}</td><td>{words}</td>'
+             f"<td>{verdict}</span></td></tr>"
+             for value, words in rows if value is not None]
+    if result.printed_residual is not None:
+        lines.append(f'<tr class="wrong"><td class="n">{number(result.printed_residual)}</td>'
+                     '<td colspan="2">as printed</td></tr>')
     return '<table class="measured">\n' + "\n".join(lines) + "\n</table>" if lines else ""

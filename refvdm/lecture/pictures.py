@@ -69,7 +69,8 @@ def resnet(plt, rng):
         ax.plot(*np.array(path).T, color=colour, marker=mark, lw=1, label=f"h = 1/{n // 4}"
                 if n > 4 else "h = 1, the ResNet")
     ax.plot(*np.array(curve).T, color=ONE, lw=2, label="h → 0, the ODE")
-    ax.legend()
+    ax.set_ylim(top=4.2)  # room for the legend
+    ax.legend(ncol=2, loc="upper left")
     other, bx = panel(plt, "Distance from the flow at T1", "number of steps", xscale="log",
                       yscale="log")
     ns, exact = 2 ** np.arange(2, 11), neural_ode.ode_solver(spiral, START, 0.0, END, THETA, 4000)
@@ -104,6 +105,7 @@ def adjoint_state(plt, rng):
         ax.plot(times[::4], [(up - down) / (2 * h) for up, down in pushed], mark, color=TWO,
                 mfc="none", label=f"(L(z + h e{'₁₂'[j]}) − L(z − h e{'₁₂'[j]}))/2h")
     ax.plot([], [], color=ONE, label="da/dt = −a ∂f/∂z")
+    ax.set_ylim(bottom=-4)  # room for the legend
     ax.legend()
     other, bx = panel(plt, "[a(t + ε) − a(t)]/ε against −a ∂f/∂z", "ε", "difference",
                       xscale="log", yscale="log")

@@ -25,6 +25,14 @@ def panel(plt, title, xlabel="", ylabel="", size=(3.55, 2.6), **axes):
     return figure, ax
 
 
+def subscripts(words):
+    """x_t with the t below the line."""
+    first, *rest = re.split(r"_(\w+)", words)
+    return first + "".join(
+        f'<tspan dy="2" font-size="75%">{sub}</tspan><tspan dy="-2">{after}</tspan>'
+        for sub, after in zip(rest[::2], rest[1::2]))
+
+
 def svg(plt, figure, name):
     """The figure as an <svg> element for HTML, with ids of its own, the same in every run."""
     file = io.StringIO()
@@ -38,6 +46,7 @@ def svg(plt, figure, name):
     text = text.replace("xlink:href", "href")
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
     text = re.sub(r'font: ([\d.]+)px [^;"]*', r"font-size: \1px", text)
+    text = re.sub(r"(?<=>)[^<>]*_[^<>]*(?=</text>)", lambda words: subscripts(words[0]), text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     width = 6 * figure.get_figwidth()

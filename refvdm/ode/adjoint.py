@@ -52,16 +52,24 @@ from .steps import Log, RightHandSide, SolverError, interpolate, walk
 
 
 class Trajectory(NamedTuple):
-    """The augmented state on its way from ts[-1] down to ts[0].
+    """The augmented state on its way from ts[-1] down to ts[0], 13.15.
 
-    At an inner ts there are two rows, before and after the jump.
+    t (rows,), z and a (rows, *z0.shape), a_theta (rows, P) in ravel order, a_t (rows,). At an inner
+    ts there are two rows, before and after the jump.
+
+    >>> from refvdm.ode import adjoint, solve
+    >>> f = lambda z, t, theta: theta * z
+    >>> solution = solve(f, np.array([1.0]), [0.0, 1.0], np.array(0.5))
+    >>> way = adjoint(f, solution, np.array([[0.0], [1.0]])).trajectory
+    >>> float(way.t[0]), float(way.t[-1]), way.a[0].tolist(), way.a_theta[0].tolist()
+    (1.0, 0.0, [1.0], [0.0])
     """
 
-    t: np.ndarray  # (rows,)
-    z: np.ndarray  # (rows, *z0.shape)
-    a: np.ndarray  # (rows, *z0.shape)
-    a_theta: np.ndarray  # (rows, P), in ravel order
-    a_t: np.ndarray  # (rows,)
+    t: np.ndarray
+    z: np.ndarray
+    a: np.ndarray
+    a_theta: np.ndarray
+    a_t: np.ndarray
 
 
 class Gradient(NamedTuple):

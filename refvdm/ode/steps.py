@@ -10,7 +10,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,13 @@ class SolverError(ArithmeticError):
     .t         the time it had reached
     .solution  the Solution as far as it got, whose ts and zs end with the last output before .t;
                None when it was not `solve` that failed
+
+    >>> from refvdm.ode import SolverError, solve
+    >>> try:
+    ...     _ = solve(lambda z, t, theta: z**2, np.ones(1), [0.0, 2.0])  # z = 1/(1 - t)
+    ... except SolverError as error:
+    ...     print(error.reason, round(error.t, 3))
+    step too small 1.0
     """
 
     def __init__(self, reason: str, t: float, message: str):
@@ -43,11 +50,19 @@ class SolverError(ArithmeticError):
 
 
 class StepRecord(NamedTuple):
-    """One attempted step."""
+    """One attempted step: the time t it started at, its signed length h, the estimated error over
+    the tolerated one (nan for fixed steps, which have no estimate), whether it was accepted.
 
-    t: float  # where it started
-    h: float  # its signed length
-    error_ratio: float  # nan for fixed steps, which have none
+    >>> from refvdm.ode import solve
+    >>> f = lambda z, t, theta: -z
+    >>> solution = solve(f, np.ones(1), [0.0, 1.0], method="euler", step=0.5)
+    >>> [(record.t, record.h) for record in solution.steps]
+    [(0.0, 0.5), (0.5, 0.5)]
+    """
+
+    t: float
+    h: float
+    error_ratio: float
     accepted: bool
 
 
@@ -235,8 +250,13 @@ def _stuck(t: float, last_ratio: float, options: Options) -> SolverError:
                              f"of f")
     return SolverError(
         "step too small", t, f"the step size fell below the spacing of floating point numbers at "
-                             f"t = {t:g} (rtol {options.rtol:g}, atol {options.atol:g}): the "
+                             f"t = {t:g} (rtol {_least(options.rtol)}, atol "
+                             f"{_least(options.atol)}): the "
                              f"solution may blow up there, or be too stiff")
+
+
+def _least(tolerance: Any) -> str:
+    return f"{np.min(tolerance):g}" + (" at the least" if np.ndim(tolerance) else "")
 
 
 def _too_many(steps: str, t: float, end: float, options: Options) -> SolverError:

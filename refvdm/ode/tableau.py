@@ -40,7 +40,12 @@ class Weights(NamedTuple):
 
 
 class Tableau(NamedTuple):
-    """An explicit Runge-Kutta method in exact fractions; the letters as in the formulas above."""
+    """An explicit Runge-Kutta method in exact fractions; the letters as in the formulas above.
+
+    >>> from refvdm.ode import METHODS
+    >>> METHODS["rk4"].order, [str(weight) for weight in METHODS["rk4"].b]
+    (4, ['1/6', '1/3', '1/3', '1/6'])
+    """
 
     name: str
     order: int  # of y_new: its local error is O(h^(order + 1))

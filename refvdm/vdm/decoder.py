@@ -7,7 +7,10 @@ A decoder is anything with these two methods (model.Decoder):
     sample(x_1, prediction, schedule, eps)        a draw of x_0, made from standard normal eps of
                                                   x_0's shape
 
-prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits or None.
+prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits and .log_variance or None.
+
+The variance of a Gaussian decoder is a number, or "network": for each element that of
+log_variance_between at t = 1, in a VDM(variance="network").
 """
 from __future__ import annotations
 
@@ -19,25 +22,36 @@ from scipy.special import log_ndtr, ndtr
 
 from .. import checks
 from ..autodiff import Array, Tensor, log_softmax, stop_gradient
-from ..gaussian import LOG_2PI, sum_per_example
+from ..gaussian import LOG_2PI, log_normal, squared_distance, sum_per_example
+from .learned import NETWORK
 from .model import Prediction
 from .schedule import Schedule, scales
 
 
 class GaussianDecoder:
     """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. ValueError unless variance
-    is positive and finite."""
+    is positive and finite, or "network".
 
-    def __init__(self, variance: float):
-        self.variance = checks.positive("GaussianDecoder: variance", variance)
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> vdm.elbo(None, np.zeros((3, 2)), np.random.default_rng(0)).reconstruction.round(3).tolist()
+    [2.767, 2.767, 2.767]
+    """
+
+    def __init__(self, variance: float | str):
+        self.variance: Any = _variance("GaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
+        if self.variance is NETWORK:
+            return sum_per_example(log_normal(x_0, prediction.x_0_hat, prediction.log_variance))
         # log N(x_0; x̂_0, variance I), the sum of log_normal over an example's D elements
-        error, D = sum_per_example(np.square(x_0 - prediction.x_0_hat)), x_0.size // len(x_0)
+        error, D = squared_distance(x_0, prediction.x_0_hat), x_0.size // len(x_0)
         return error * (-0.5 / self.variance) - 0.5 * D * (LOG_2PI + math.log(self.variance))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
-        return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps
+        """x_0, a draw made from standard normal eps of x_0's shape."""
+        return prediction.x_0_hat + _deviation(self.variance, prediction) * eps
 
 
 class DiscretizedGaussianDecoder:
@@ -50,32 +64,51 @@ class DiscretizedGaussianDecoder:
     to its neighbours, the first and the last bin reach to infinity. Exact in both tails, as a
     difference of log Φ on the side where both are small; DDPM's code approximates Φ by tanh and
     gives bins far out 10^-12. ValueError as CategoricalDecoder and GaussianDecoder.
+
+    >>> from refvdm.vdm import VDM, DiscretizedGaussianDecoder, Schedule
+    >>> decoder = DiscretizedGaussianDecoder(np.linspace(-1, 1, 5), variance=0.01)
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), decoder)
+    >>> vdm.elbo(None, np.zeros((3, 2)), np.random.default_rng(0)).reconstruction.shape
+    (3,)
     """
 
-    def __init__(self, levels: Any, variance: float):
+    def __init__(self, levels: Any, variance: float | str):
         self.levels = rising("DiscretizedGaussianDecoder: levels", levels)
-        self.variance = checks.positive("DiscretizedGaussianDecoder: variance", variance)
+        self.variance: Any = _variance("DiscretizedGaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         k = np.argmax(one_hot("DiscretizedGaussianDecoder", x_0, self.levels), axis=-1)
-        deviation = math.sqrt(self.variance)
-        # an open end is FAR out: infinity would meet 0 in a gradient
-        inner = (self.levels[1:] + self.levels[:-1]) / 2
-        ends = np.concatenate([[-FAR * deviation], inner, [FAR * deviation]]).astype(x_0.dtype)
+        inner, last = (self.levels[1:] + self.levels[:-1]) / 2, len(self.levels) - 1
+        ends = np.concatenate([inner[:1], inner, inner[-1:]]).astype(x_0.dtype)
+        deviation = _deviation(self.variance, prediction)
         low, high = ((end - prediction.x_0_hat) / deviation for end in (ends[k], ends[k + 1]))
+        # an open end is FAR out: infinity would meet 0 in a gradient
+        low, high = np.where(k == 0, -FAR, low), np.where(k == last, FAR, high)
         flip = stop_gradient(low + high) > 0  # by symmetry the same bin on the other side
         below = log_ndtr(np.where(flip, -high, low))
         above = log_ndtr(np.where(flip, -low, high))
         return sum_per_example(above + log_one_minus_exp(below - above))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
-        x = prediction.x_0_hat + math.sqrt(self.variance) * eps
+        """x_0, a draw made from standard normal eps of x_0's shape."""
+        x = prediction.x_0_hat + _deviation(self.variance, prediction) * eps
         inner = (self.levels[1:] + self.levels[:-1]) / 2
         k = np.searchsorted(inner, checks.unrecorded("sample", x, "a level has no gradient"))
         return self.levels.astype(x_1.dtype)[k]
 
 
 FAR = 1e8
+
+
+def _variance(name: str, variance: Any) -> Any:
+    return NETWORK if isinstance(variance, str) and variance == NETWORK else checks.positive(
+        name, variance)
+
+
+def _deviation(variance: Any, prediction: Prediction) -> Any:
+    """σ at t = 1: a number, or for each element."""
+    return np.exp(0.5 * prediction.log_variance) if variance is NETWORK else math.sqrt(variance)
 
 
 def log_one_minus_exp(d: Array) -> Array:
@@ -96,6 +129,12 @@ class CategoricalDecoder:
     weigh the same.
     ValueError for levels that are not finite and rising, logits of another K, or an x_0 that is
     none of the levels.
+
+    >>> from refvdm.vdm import VDM, CategoricalDecoder, Schedule
+    >>> levels = np.array([-1.0, 0.0, 1.0])
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), CategoricalDecoder(levels))
+    >>> bool(np.isin(vdm.sample(None, (5, 2), np.random.default_rng(0)), levels).all())
+    True
     """
 
     def __init__(self, levels: Any):
@@ -112,11 +151,13 @@ class CategoricalDecoder:
         return log_softmax(logits, axis=-1)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         chosen = one_hot("CategoricalDecoder", x_0, self.levels)
         log_probs = np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0)
         return sum_per_example(np.sum(log_probs, axis=-1))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         k, _ = choose(np.exp(self.log_probs(x_1, prediction, schedule)), eps)
         return self.levels.astype(x_1.dtype)[k]
 
@@ -128,6 +169,15 @@ class ExactDecoder:
 
     With it and that denoiser the bound is as tight as T steps allow, so that it can be held against
     the known entropy.
+
+    >>> from refvdm.vdm import VDM, ExactDecoder, Schedule
+    >>> from refvdm.vdm.denoiser import PointsDenoiser
+    >>> schedule = Schedule.linear_gamma(200, -9.0, 9.0)
+    >>> exact = PointsDenoiser(np.array([[-1.0], [1.0]]), schedule)  # two points, equally likely
+    >>> vdm = VDM(exact, schedule, ExactDecoder(exact))
+    >>> elbo = vdm.elbo(None, np.ones((200, 1)), np.random.default_rng(0)).total
+    >>> bool(abs(elbo.mean() + np.log(2)) < 0.1)  # log p(x_0) = -log 2
+    True
     """
 
     def __init__(self, denoiser: Any):
@@ -136,12 +186,15 @@ class ExactDecoder:
         self.denoiser = denoiser
 
     def with_schedule(self, schedule: Schedule) -> ExactDecoder:
+        """The same for other noise levels."""
         return ExactDecoder(self.denoiser.with_schedule(schedule))
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         return self.denoiser.log_posterior(x_0, x_1, np.ones(len(x_1), int))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
 
 

@@ -59,6 +59,13 @@ class MixtureDenoiser(_Exact):
     All is diagonal in the eigenbasis of C_k, which is computed once. Weights are normalised.
     ValueError for other shapes, weights not positive, covariances not symmetric or not positive
     semidefinite.
+
+    >>> from refvdm.vdm import Schedule
+    >>> from refvdm.vdm.denoiser import MixtureDenoiser
+    >>> means, covs = np.array([[-1.0], [1.0]]), np.full((2, 1, 1), 0.01)
+    >>> exact = MixtureDenoiser(np.ones(2), means, covs, Schedule.linear_gamma(10, -5.0, 5.0))
+    >>> exact(None, np.array([[0.0]]), np.array([10])).tolist()
+    [[0.0]]
     """
 
     def __init__(self, weights: Any, means: Any, covs: Any, schedule: Schedule):
@@ -158,7 +165,15 @@ class MixtureDenoiser(_Exact):
 
 
 class GaussianDenoiser(MixtureDenoiser):
-    """For x_0 ~ N(mean, cov), mean (D,), cov (D, D): the mixture of one component."""
+    """For x_0 ~ N(mean, cov), mean (D,), cov (D, D): the mixture of one component.
+
+    >>> from refvdm.vdm import Schedule
+    >>> from refvdm.vdm.denoiser import GaussianDenoiser
+    >>> schedule = Schedule.from_alpha_bars([0.8, 0.25])
+    >>> exact = GaussianDenoiser(np.zeros(1), np.eye(1), schedule)
+    >>> exact(None, np.array([[2.0]]), np.array([2])).round(9).tolist()  # √ᾱ_t x_t
+    [[1.0]]
+    """
 
     def __init__(self, mean: Any, cov: Any, schedule: Schedule):
         mean = checks.reals("GaussianDenoiser: mean", mean, (...,))
@@ -177,6 +192,12 @@ class PointsDenoiser(_Exact):
     the mean under these. p(x_0 | x_t) is this one categorical over the points (not one for each
     dimension), a probability mass. ValueError for other shapes, weights not positive, or a point
     listed twice.
+
+    >>> from refvdm.vdm import Schedule
+    >>> from refvdm.vdm.denoiser import PointsDenoiser
+    >>> exact = PointsDenoiser(np.array([[-1.0], [1.0]]), Schedule.linear_gamma(10, -9.0, 9.0))
+    >>> exact(None, np.array([[0.9]]), np.array([1])).round(6).tolist()
+    [[1.0]]
     """
 
     def __init__(self, points: Any, schedule: Schedule, weights: Any = None):

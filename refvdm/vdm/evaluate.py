@@ -1,5 +1,5 @@
-"""The exact bound of a whole data set, in chunks, on one core or on many machines, with the same
-numbers.
+"""The exact bound, 13.24, of a whole data set, in chunks, on one core or on many machines, with
+the same numbers.
 
 The noise belongs to an example: eps of example i is drawn from
 default_rng(SeedSequence(seed, spawn_key=(i,))), whatever chunk it falls into and whoever computes
@@ -36,7 +36,12 @@ from .vdm import VDM
 
 class EvaluationError(RuntimeError):
     """A chunk could not be computed; the message says which examples. Its cause is the executor's
-    own exception."""
+    own exception.
+
+    >>> from refvdm.vdm import EvaluationError
+    >>> issubclass(EvaluationError, RuntimeError)
+    True
+    """
 
 
 def evaluate(vdm: VDM, theta: Tree, data: Array, *, seed: int = 0, chunk: int = 32,
@@ -52,6 +57,12 @@ def evaluate(vdm: VDM, theta: Tree, data: Array, *, seed: int = 0, chunk: int = 
     EvaluationError when an executor's chunk fails, naming it: nothing is dropped. TypeError, naming
     the part, for a model that cannot be sent to another process. ValueError for chunk < 1, a
     negative seed, or data that VDM.elbo would not take.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import evaluate
+    >>> evaluate(vdm, None, np.zeros((100, 2)), progress=False).total.shape
+    (100,)
     """
     vdm, data = checks.instance("evaluate: vdm", vdm, VDM), examples("evaluate: data", data)
     chunk = checks.integer("evaluate: chunk", chunk)

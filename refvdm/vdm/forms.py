@@ -27,7 +27,14 @@ from .vdm import VDM
 
 class Forms(NamedTuple):
     """One sample of each form per example (batch,), nats, all from one chain x_1, ..., x_T. Their
-    means are the same ELBO."""
+    means are the same ELBO.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import elbo_forms
+    >>> elbo_forms(vdm, None, np.zeros((3, 2)), np.random.default_rng(0))._fields
+    ('joint', 'consistency', 'denoising')
+    """
 
     joint: Array
     consistency: Array
@@ -40,6 +47,12 @@ def elbo_forms(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | Non
 
     All three look at one chain. eps (T, batch, ...) is standard normal, and eps[t-1] makes x_t from
     x_{t-1}; rng draws that array when eps is not given. (VDM.elbo makes every x_t from x_0.)
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import elbo_forms
+    >>> elbo_forms(vdm, None, np.zeros((3, 2)), np.random.default_rng(0)).denoising.shape
+    (3,)
     """
     x_0, model = examples("x_0", x_0), model_of("elbo_forms", vdm, theta)
     schedule, T = model.schedule, model.schedule.T
@@ -59,7 +72,7 @@ def elbo_forms(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | Non
         mean_p, var_p = model.step(x[t], t)  # p(x_{t-1} | x_t)
         joint = joint + sum_per_example(log_normal(x[t - 1], mean_p, np.log(var_p)))
         ts = np.full(len(x_0), t)
-        denoising = denoising + model.kl(x_0, model.x_0_hat(x[t], ts), ts)
+        denoising = denoising + model.kl(x_0, model.says(x[t], ts), ts)
         # p from above and q from below, averaged over x_{t-1} between them in closed form
         m, w = _between(schedule, x[t - 2], x[t], t - 1)
         mean_q, var_q = q_step(schedule, x[t - 2], t - 1)

@@ -24,14 +24,28 @@ from .schedule import Levels, Schedule
 
 def q_step(schedule: Schedule, x_prev: Array, t: Any) -> tuple[Array, Array]:
     """(mean, var) of q(x_t | x_{t-1}) = N(√α_t x_{t-1}, (1 - α_t) I), 13.26; drawn as
-    x_t = √α_t x_{t-1} + √(1 - α_t) eps, 13.27."""
+    x_t = √α_t x_{t-1} + √(1 - α_t) eps, 13.27.
+
+    >>> from refvdm.vdm import Schedule, q_step
+    >>> schedule, x = Schedule.from_alpha_bars([0.8, 0.5]), np.ones((1, 2))
+    >>> mean, var = q_step(schedule, x, 2)
+    >>> mean.round(4).tolist(), np.round(var, 4).tolist()
+    ([[0.7906, 0.7906]], 0.375)
+    """
     x_prev, at = noisy("x_prev", x_prev, schedule, t)
     return at.sqrt_alpha * x_prev, at.one_minus_alpha
 
 
 def q_marginal(schedule: Schedule, x_0: Array, t: Any) -> tuple[Array, Array]:
     """(mean, var) of q(x_t | x_0) = N(√ᾱ_t x_0, (1 - ᾱ_t) I), 13.28: t steps at once. As printed it
-    has a standard deviation where the variance stands."""
+    has a standard deviation where the variance stands.
+
+    >>> from refvdm.vdm import Schedule, q_marginal
+    >>> schedule, x = Schedule.from_alpha_bars([0.8, 0.5]), np.ones((1, 2))
+    >>> mean, var = q_marginal(schedule, x, 2)
+    >>> mean.round(4).tolist(), np.round(var, 4).tolist()
+    ([[0.7071, 0.7071]], 0.5)
+    """
     x_0, at = noisy("x_0", x_0, schedule, t)
     return at.sqrt_alpha_bar * x_0, at.one_minus_alpha_bar
 
@@ -43,6 +57,12 @@ def q_posterior(schedule: Schedule, x_t: Array, x_0: Array, t: Any) -> tuple[Arr
         var  = (1 - α_t) (1 - ᾱ_{t-1}) / (1 - ᾱ_t)
 
     At t = 1 it is x_0 itself, with variance 0.
+
+    >>> from refvdm.vdm import Schedule, q_posterior
+    >>> schedule, x = Schedule.from_alpha_bars([0.8, 0.5]), np.ones((1, 2))
+    >>> mean, var = q_posterior(schedule, x, x, 2)
+    >>> mean.round(4).tolist(), np.round(var, 4).tolist()
+    ([[0.987, 0.987]], 0.15)
     """
     x_0, at = noisy("x_0", x_0, schedule, t)
     x_t = checks.like("x_t", x_t, "x_0", x_0, finite=True)
@@ -52,7 +72,13 @@ def q_posterior(schedule: Schedule, x_t: Array, x_0: Array, t: Any) -> tuple[Arr
 def sample_q(schedule: Schedule, x_0: Array, t: Any, rng: np.random.Generator | None = None, *,
              eps: Any = None) -> Array:
     """x_t = √ᾱ_t x_0 + √(1 - ᾱ_t) eps, 13.28; eps (batch, ...) standard normal, drawn from rng
-    unless given."""
+    unless given.
+
+    >>> from refvdm.vdm import Schedule, sample_q
+    >>> schedule = Schedule.from_alpha_bars([0.8, 0.36])
+    >>> sample_q(schedule, np.array([[1.0]]), 2, eps=np.array([[1.0]])).round(9).tolist()
+    [[1.4]]
+    """
     x_0, at = noisy("x_0", x_0, schedule, t)
     return diffuse(at, x_0, checks.noise("sample_q", x_0.shape, x_0.dtype, rng, eps))
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from .. import checks
 from ..autodiff import Array, Tensor
-from ..gaussian import kl_normal, sum_per_example
+from ..gaussian import kl_normal, squared_distance, sum_per_example
 from .forward import noisy
 from .schedule import Schedule, factor
 
 
 def kl_prior(schedule: Schedule, x_0: Array) -> Array:
     """prior_kl for an x_0 that has been checked."""
-    squares, D = sum_per_example(np.square(x_0)), x_0.size // len(x_0)
+    squares, D = squared_distance(x_0, 0.0), x_0.size // len(x_0)
     alpha_bar_T = factor(schedule.alpha_bar[schedule.T], squares)
     # ½ (ᾱ_T |x_0|² + D (1 - ᾱ_T) - D - D log(1 - ᾱ_T))
     return 0.5 * (alpha_bar_T * squares + D * factor(schedule.prior_spread, squares))
@@ -32,7 +32,7 @@ def kl_same_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> 
     """diffusion_kl for arguments that have been checked."""
     # the posteriors at x_0 and x̂_0 have one variance; their means differ
     # by a multiple of x_0 - x̂_0
-    error = sum_per_example(np.square(x_0 - x_0_hat))
+    error = squared_distance(x_0, x_0_hat)
     return 0.5 * schedule.at(t, error).snr_drop * error
 
 
@@ -49,12 +49,24 @@ def kl_any_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any, log_
 
 def prior_kl(schedule: Schedule, x_0: Array) -> Array:
     """KL(q(x_T | x_0) ‖ N(0, I)) = ½ (ᾱ_T |x_0|² - D ᾱ_T - D log(1 - ᾱ_T)) (batch,), nats; x_0
-    (batch, ...) of D numbers each. It is what is missing from restriction 3 of 13.4.2."""
+    (batch, ...) of D numbers each. It is what is missing from restriction 3 of §13.4.2.
+
+    >>> from refvdm.vdm import Schedule, prior_kl
+    >>> schedule = Schedule.from_alpha_bars([0.8, 0.5])
+    >>> prior_kl(schedule, np.array([[1.0, 1.0]])).round(6).tolist()  # log 2
+    [0.693147]
+    """
     return kl_prior(checks.instance("schedule", schedule, Schedule), examples("x_0", x_0))
 
 
 def diffusion_kl(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any) -> Array:
-    """KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² (batch,), nats; p has q's variance. t in 2..T."""
+    """KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² (batch,), nats; p has q's variance. t in 2..T.
+
+    >>> from refvdm.vdm import Schedule, diffusion_kl
+    >>> schedule, x_0 = Schedule.from_alpha_bars([0.8, 0.5]), np.array([[3.0, 4.0]])
+    >>> diffusion_kl(schedule, x_0, 0 * x_0, 2).round(9).tolist()  # (4 - 1)/2 · 25
+    [37.5]
+    """
     x_0, _ = noisy("x_0", x_0, schedule, t, first=2)
     x_0_hat = checks.like("x_0_hat", x_0_hat, "x_0", x_0, finite=True)
     return kl_same_variance(schedule, x_0, x_0_hat, t)
@@ -68,6 +80,12 @@ def diffusion_kl_general(schedule: Schedule, x_t: Array, x_0: Array, x_0_hat: Ar
         KL(q(x_{t-1} | x_t, x_0) ‖ N(m(x̂_0), exp(log_var_p)))
 
     log_var_p broadcasts against x_t: a number, (batch, 1, ...) or x_t's shape; t in 2..T.
+
+    >>> from refvdm.vdm import Schedule, diffusion_kl_general
+    >>> schedule, x_0 = Schedule.from_alpha_bars([0.8, 0.5]), np.array([[3.0, 4.0]])
+    >>> log_var = schedule.log_posterior_var[2]
+    >>> diffusion_kl_general(schedule, x_0, x_0, 0 * x_0, 2, log_var).round(9).tolist()
+    [37.5]
     """
     x_0, _ = noisy("x_0", x_0, schedule, t, first=2)
     for name, x in (("x_t", x_t), ("x_0_hat", x_0_hat)):

@@ -1,4 +1,4 @@
-"""α_t "learned as parameters" (13.4.2): a schedule that is a function of parameters, and a reverse
+"""α_t "learned as parameters" (§13.4.2): a schedule that is a function of parameters, and a reverse
 variance that is.
 
 What is learned is gamma_t, rising by construction. All terms of the bound then depend on it: 13.29
@@ -31,6 +31,11 @@ class LearnedSchedule:
 
     init begins at linear gamma (network: near it). ValueError for T < 2, gamma_T <= gamma_1, an
     unknown form or ends, parameters of the wrong shape.
+
+    >>> from refvdm.vdm import LearnedSchedule
+    >>> learned = LearnedSchedule(5, -4.0, 6.0)
+    >>> learned(learned.init(np.random.default_rng(0))).gamma.round(6).tolist()
+    [-inf, -4.0, -1.5, 1.0, 3.5, 6.0]
     """
 
     def __init__(self, T: int, gamma_1: float = -7.0, gamma_T: float = 6.0, *, form: str = "table",
@@ -88,14 +93,21 @@ class LearnedVariance:
 
         log σ²_t = v_t log(1 - α_t) + (1 - v_t) log σ_q²_t,    v_t = sigmoid(raw_t)
 
-    init(rng) -> {"raw": (T-1,)} for t = 2..T, at v = 0.02; variance(parameters, schedule) -> log σ²
-    (T-1,). ValueError for parameters of another shape.
+    One number for each t; one for each element, that a network says, is VDM(variance="network"),
+    see `log_variance_between`. init(rng) -> {"raw": (T-1,)} for t = 2..T, at v = 0.02;
+    variance(parameters, schedule) -> log σ² (T-1,). ValueError for parameters of another shape.
+
+    >>> from refvdm.vdm import LearnedVariance, Schedule
+    >>> variance = LearnedVariance(10)
+    >>> variance(variance.init(np.random.default_rng(0)), Schedule.cosine(10)).shape
+    (9,)
     """
 
     def __init__(self, T: int):
         self.T = checks.integer("LearnedVariance: T", T, 2)
 
     def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """float64 parameters; nothing in them is random."""
         return {"raw": np.full(self.T - 1, -4.0)}
 
     def __call__(self, parameters: dict, schedule: Schedule) -> Array:
@@ -106,8 +118,33 @@ class LearnedVariance:
         return v * large + (1 - v) * small
 
 
+NETWORK = "network"
+
+
+def log_variance_between(schedule: Schedule, share: Array, t: Any) -> Array:
+    """log σ²_t of p(x_{t-1} | x_t) for each element, from the second output of a network (Nichol
+    and Dhariwal 2021): share (batch, ...), t one integer in 1..T or (batch,).
+
+        log σ²_t = share log(1 - α_t) + (1 - share) log σ_q²_t
+
+    At t = 1, where σ_q² is 0, that of t = 2 stands in its place. Nothing keeps share in [0, 1] but
+    the network; theirs gives 2 share - 1. ValueError or TypeError for other t, share not finite.
+    """
+    schedule = checks.instance("log_variance_between: schedule", schedule, Schedule)
+    share = checks.floats("log_variance_between: share", share)
+    t = checks.integers("t", t, len(share), 1, schedule.T)
+    small = schedule.at(np.maximum(t, 2), share).log_posterior_var
+    return share * schedule.at(t, share).log_one_minus_alpha + (1 - share) * small
+
+
 def log_variances(schedule: Schedule) -> tuple[Any, Any]:
-    """log σ_q²_t ("small") and log(1 - α_t) ("large") for t = 2..T, (T-1,) each."""
+    """log σ_q²_t ("small") and log(1 - α_t) ("large") for t = 2..T, (T-1,) each.
+
+    >>> from refvdm.vdm import Schedule, log_variances
+    >>> small, large = log_variances(Schedule.from_betas([0.1, 0.2, 0.5]))
+    >>> np.exp(large).round(9).tolist(), bool((small < large).all())
+    ([0.2, 0.5], True)
+    """
     checks.instance("log_variances: schedule", schedule, Schedule)
     return schedule.log_posterior_var[2:], schedule.log_one_minus_alpha[2:]
 
@@ -120,6 +157,12 @@ def optimal_variance(schedule: Schedule, posterior_variance: Any) -> np.ndarray:
 
     posterior_variance (T+1,) indexed by t: one number for each t, so best of all only for isotropic
     data. Entries 0 and 1 are not used. ValueError for other shapes and negative numbers.
+
+    >>> from refvdm.vdm import Schedule, optimal_variance
+    >>> schedule = Schedule.cosine(4)
+    >>> best = optimal_variance(schedule, 1 / (1 + schedule.snr))  # x_0 ~ N(0, 1)
+    >>> np.allclose(best[2:], schedule.one_minus_alpha[2:])
+    True
     """
     V = checks.reals("optimal_variance: posterior_variance", posterior_variance, (...,),
                      finite=False)

@@ -12,24 +12,25 @@ import numpy as np
 from .. import checks
 from ..autodiff import Array, defvjp, linear
 from ..autodiff.tree import Tree
-from ..nn import MLP
+from ..nn import MLP, float_dtype
 from .decoder import level_logits, rising
 from .schedule import LEVEL_FEATURES, Schedule, Scheduled
 
 
-def float_dtype(name: str, dtype: Any) -> np.dtype:
-    """A dtype of floats, in the machine's byte order."""
-    try:
-        made = np.dtype(dtype)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-    if made.kind != "f":
-        raise TypeError(f"{name} must be one of floats, got {made}")
-    return made.newbyteorder("=")
-
-
 class Network(Protocol):
-    """What the denoisers below learn with: any object with these two methods."""
+    """What the denoisers below learn with: any object with these two methods.
+
+    >>> from refvdm.vdm import Schedule
+    >>> from refvdm.vdm.network import RegressionDenoiser
+    >>> class Linear:
+    ...     def init(self, rng, dtype=np.float32):
+    ...         return {"W": np.zeros((2, 2), dtype)}
+    ...     def __call__(self, theta, x, level):
+    ...         return x @ theta["W"]
+    >>> denoiser = RegressionDenoiser(Linear(), Schedule.cosine(10))
+    >>> denoiser(denoiser.init(None, np.float64), np.ones((3, 2)), 5).shape
+    (3, 2)
+    """
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32, /) -> Tree:
         """Random parameters theta, any tree."""
@@ -39,7 +40,14 @@ class Network(Protocol):
 
 
 class MLPNetwork:
-    """x and the level's features side by side through an MLP: D -> n_out."""
+    """x and the level's features side by side through an MLP: D -> n_out.
+
+    >>> from refvdm.vdm.network import MLPNetwork
+    >>> network = MLPNetwork(2, 6, hidden=16)
+    >>> theta = network.init(np.random.default_rng(0), np.float64)
+    >>> network(theta, np.zeros((5, 2)), np.zeros((5, 8))).shape
+    (5, 6)
+    """
 
     def __init__(self, D: int, n_out: int, hidden: int = 256, layers: int = 3,
                  activation: str = "silu"):
@@ -52,7 +60,7 @@ class MLPNetwork:
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """The MLP's parameters, the last layer 0: training starts from the output's own best
         guess."""
-        dtype = float_dtype("MLPNetwork: dtype", dtype)
+        dtype = float_dtype("MLPNetwork", dtype)
         theta = self.mlp.init(checks.generator("MLPNetwork: rng", rng), dtype)
         theta[list(theta)[-2]][:] = 0
         return theta
@@ -69,6 +77,12 @@ class AxialNetwork:
     vector, its pixels' channels and the level's features, through one dense layer with silu that
     all lines share; adds the result to h; and swaps rows and columns. Two layers see the whole
     image. ValueError unless layers is even and positive.
+
+    >>> from refvdm.vdm.network import AxialNetwork
+    >>> network = AxialNetwork(side=4, n_out=3)
+    >>> theta = network.init(np.random.default_rng(0), np.float64)
+    >>> network(theta, np.zeros((5, 16)), np.zeros((5, 8))).shape
+    (5, 48)
     """
 
     def __init__(self, side: int, n_out: int, channels: int = 12, layers: int = 4):
@@ -88,7 +102,7 @@ class AxialNetwork:
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float32) -> dict:
         """Random parameters, the last layer 0: training starts from the output's own best guess."""
-        dtype = float_dtype("AxialNetwork: dtype", dtype)
+        dtype = float_dtype("AxialNetwork", dtype)
         normal = checks.generator("AxialNetwork: rng", rng).standard_normal
         side, c, e = self.side, self.channels, LEVEL_FEATURES
         n_line, n_in = side * c, side * c + e
@@ -155,6 +169,14 @@ class CategoricalDenoiser(Scheduled):
     The first part is exact and carries what x_t says of its own element. The bias is one table
     (D, K), begun at the elements' own log frequencies. The network adds what the other elements
     say. x_t (batch, D). CategoricalDecoder takes the same categorical as p(x_0 | x_1).
+
+    >>> from refvdm.vdm import Schedule
+    >>> from refvdm.vdm.network import CategoricalDenoiser, MLPNetwork
+    >>> levels = np.array([-1.0, 0.0, 1.0])
+    >>> denoiser = CategoricalDenoiser(MLPNetwork(2, 6, hidden=16), Schedule.cosine(10), levels)
+    >>> theta = denoiser.init(np.random.default_rng(0), dtype=np.float64)
+    >>> denoiser.logits(theta, np.zeros((5, 2)), 10).shape
+    (5, 2, 3)
     """
 
     def __init__(self, network: Network, schedule: Schedule, levels: Any):
@@ -228,6 +250,14 @@ class RegressionDenoiser(Scheduled):
 
     At little noise x̂_0 is x_t, at much it is the network's: neither end divides by what vanishes
     there. x_t (batch, D).
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> from refvdm.vdm.network import MLPNetwork, RegressionDenoiser
+    >>> schedule, rng = Schedule.cosine(10), np.random.default_rng(0)
+    >>> denoiser = RegressionDenoiser(MLPNetwork(2, 2, hidden=16), schedule)
+    >>> vdm, theta = VDM(denoiser, schedule, GaussianDecoder(0.01)), denoiser.init(rng, np.float64)
+    >>> vdm.elbo_estimate(theta, np.zeros((4, 2)), rng).total.shape
+    (4,)
     """
 
     def __init__(self, network: Network, schedule: Schedule):

@@ -1,4 +1,4 @@
-"""Sampling: down the chain p(x_{t-1} | x_t) from x_T to data, or faster, by DDIM."""
+"""Sampling: down the chain p(x_{t-1} | x_t) of 13.24 from x_T to data, or faster, by DDIM."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -29,6 +29,12 @@ def ancestral_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator
     with σ_t² the variance of p(x_{t-1} | x_t) and μ_t the mean of q(x_{t-1} | x_t, x̂_0(x_t, t)).
     eps[0] makes the decoder's draw of x_0. The dtype is that of x_T, or of theta's parameters, or
     float64.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import ancestral_path
+    >>> [t for t, x_t in ancestral_path(vdm, None, (3, 2), np.random.default_rng(0))]
+    [10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
     """
     model = model_of("sample", vdm, theta)
     x, T = start_of_chain(shape, rng, x_T, theta), model.schedule.T
@@ -53,7 +59,14 @@ def _chain(model: Model, x: Array, rng: Any, eps: Any) -> Iterator[tuple[int, Ar
 def ddim_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | None = None, *,
                 steps: int | None = None, times: Any = None, eta: float = 0.0, x_T: Any = None,
                 eps: Any = None, clip: tuple[float, float] | None = None) -> np.ndarray:
-    """x_0 of shape (n, ...): the end of ddim_path, which tells the arguments."""
+    """x_0 of shape (n, ...): the end of ddim_path, which tells the arguments.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import ddim_sample
+    >>> ddim_sample(vdm, None, (3, 2), np.random.default_rng(0), steps=5).shape
+    (3, 2)
+    """
     *_, (_, x) = ddim_path(vdm, theta, shape, rng, steps=steps, times=times, eta=eta, x_T=x_T,
                            eps=eps, clip=clip)
     return x
@@ -64,7 +77,7 @@ def ddim_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | No
               eps: Any = None, clip: tuple[float, float] | None = None,
               ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (t, x_t) of DDIM (Song, Meng, Ermon 2021) from x_T (n, ...) down to x_1, then (0, x_0),
-    the decoder's draw.
+    the decoder's draw. A variance of p's own is not used.
 
     From t to s < t, with x̂_0 and ε̂ = (x_t - √ᾱ_t x̂_0)/√(1 - ᾱ_t):
 
@@ -76,13 +89,20 @@ def ddim_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | No
 
     steps   how many of the T - 1 transitions from T to 1 are taken, all by default: the times are
             then evenly spaced integers
-    times   these instead: falling integers from T to 1
+    times   these instead: falling integers, the last 1. Where the first is not T, x_T stands at it
+            all the same, as with the "leading" spacing of others
     clip    (low, high): x̂_0 is clipped to it before each step. This is another model than the one
             whose bound `elbo` gives
     x_T (n, ...) and eps (steps + 1, n, ...) are drawn from rng unless given. eps[0] is the
     decoder's; eps[i] is used on the way from the i-th time above t = 1 to the one below it; with
     eta = 0 only eps[0] is drawn.
     ValueError for eta outside [0, 1], steps outside 1..T-1, other times, low >= high.
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> from refvdm.vdm import ddim_path
+    >>> [t for t, x_t in ddim_path(vdm, None, (3, 2), np.random.default_rng(0), steps=3)]
+    [10, 7, 4, 1, 0]
     """
     eta, model = checks.number("ddim_sample: eta", eta, "[0, 1]"), model_of("sample", vdm, theta)
     falling = _times(model.schedule.T, steps, times)
@@ -121,10 +141,10 @@ def _times(T: int, steps: Any, times: Any) -> list[int]:
     if steps is not None:
         raise ValueError("ddim_sample: give steps or times, not both")
     times = checks.integers("ddim_sample: times", times, np.size(times), 1, T).tolist()
-    if not isinstance(times, list) or len(times) < 2 or times[0] != T or times[-1] != 1 or any(
+    if not isinstance(times, list) or len(times) < 2 or times[-1] != 1 or any(
             t <= s for t, s in pairwise(times)):
-        raise ValueError(f"ddim_sample: times must be falling integers from T = {T} to 1, "
-                         f"got {times}")
+        raise ValueError(f"ddim_sample: times must be falling integers, at most T = {T} and at the "
+                         f"end 1, got {times}")
     return times
 
 

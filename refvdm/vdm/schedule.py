@@ -58,6 +58,11 @@ class Schedule(Constructors):
 
     gamma may be a Tensor (a schedule that is learned); then so are the tables.
     ValueError when T < 2, or gamma is not finite and strictly rising; gamma_T may be inf.
+
+    >>> from refvdm.vdm import Schedule
+    >>> schedule = Schedule.from_betas([0.1, 0.2, 0.5])
+    >>> schedule.T, schedule.alpha_bar.round(4).tolist(), schedule.snr.round(4).tolist()
+    (3, [1.0, 0.9, 0.72, 0.36], [inf, 9.0, 2.5714, 0.5625])
     """
 
     gamma: Any
@@ -198,7 +203,8 @@ class Schedule(Constructors):
     def features_at(self, t: Any, x: Array) -> Any:
         """Sines and cosines of gamma_t in x's dtype (batch, 8), for x (batch, ...); t as there. The
         slowest is nearly linear over gamma in [-10, 10], the fastest has a period of 6."""
-        t = np.broadcast_to(self._time(t), (len(x),))
+        t = self._time(t)
+        t = t if t.ndim else np.full(len(x), t)
         if t.dtype.kind in "iu" and not isinstance(self.gamma, Tensor):
             return self._tables(x.dtype).level_features[t]
         return level_features(self.gamma_at(t), x.dtype)
@@ -206,7 +212,7 @@ class Schedule(Constructors):
     def _time(self, t: Any) -> np.ndarray:
         if type(t) is not np.ndarray or t.dtype.kind not in "iu":
             t = checks.reals("t", t, (...,), finite=False)
-        if t.size and not (1 <= t.min() and t.max() <= self.T):
+        if t.size and not (1 <= np.minimum.reduce(t, None) and np.maximum.reduce(t, None) <= self.T):
             raise ValueError(f"t must lie in [1, {self.T}], got {span(t)}")
         return t
 
@@ -229,7 +235,7 @@ class Schedule(Constructors):
 
     def _tables(self, dtype: np.dtype) -> Any:
         """What has the tables in this dtype."""
-        if dtype == np.float64 or isinstance(self.gamma, Tensor):
+        if dtype.type is np.float64 or isinstance(self.gamma, Tensor):
             return self
         if dtype not in self._rounded:
             self._rounded[dtype] = Rounded(self, dtype)

@@ -12,3 +12,15 @@ const wide = matchMedia("(min-width: 62rem)"), fold = document.querySelector("na
 const arrange = () => { fold.open = wide.matches; };
 wide.addEventListener("change", arrange);
 arrange();
+// Contents: where one is.
+const links = [...document.querySelectorAll("nav ol a")];
+const places = links.map((link) => document.getElementById(link.hash.slice(1)));
+const mark = () => {
+  const here = places.findLastIndex((place) => place.getBoundingClientRect().top < innerHeight / 3);
+  links.forEach((link, i) => {
+    if (i === here) link.setAttribute("aria-current", "location");
+    else link.removeAttribute("aria-current");
+  });
+};
+addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
+mark();

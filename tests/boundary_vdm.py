@@ -1,29 +1,21 @@
-"""Every public callable of refvdm.vdm, given every kind of wrong argument: the call is right, or a TypeError or
-ValueError names the argument. Nothing is silent, nothing is raw.
-
-A case is a call with valid arguments, each with its kind; `wrong` says what is tried in the place of an argument of
-that kind, and what may stand there in another form and must give the same result.
-"""
-import inspect
-import re
-import types
-
+"""The public callables of refvdm.vdm with valid arguments."""
 import numpy as np
-import pytest
+from wrong_arguments import RIGHT, T, case
 
-import refvdm.vdm
 from refvdm.vdm import (
     VDM,
     CategoricalDecoder,
     ConvertedDenoiser,
     DiscretizedGaussianDecoder,
     ExactDecoder,
+    ExplodingDenoiser,
     GaussianDecoder,
     LearnedSchedule,
     LearnedVariance,
     Schedule,
     ancestral_path,
     continuous_kl,
+    continuous_kl_quadrature,
     convert,
     ddim_path,
     ddim_sample,
@@ -33,6 +25,7 @@ from refvdm.vdm import (
     evaluate,
     flow_log_prob,
     flow_sample,
+    log_variance_between,
     log_variances,
     loss_weight,
     optimal_variance,
@@ -46,7 +39,7 @@ from refvdm.vdm import (
 from refvdm.vdm.denoiser import GaussianDenoiser, MixtureDenoiser, PointsDenoiser
 from refvdm.vdm.network import AxialNetwork, CategoricalDenoiser, MLPNetwork, RegressionDenoiser
 
-T, N, D = 4, 3, 4
+N, D = 3, 4
 SCHEDULE = Schedule.linear_gamma(T, -3.0, 3.0)
 rng = np.random.default_rng(0)
 X, X2, EPS = rng.standard_normal((N, D)), rng.standard_normal((N, D)), rng.standard_normal((T, N, D))
@@ -63,168 +56,10 @@ POINTS = PointsDenoiser(X, SCHEDULE)
 LEVELS = np.array([-1.0, 0.0, 1.0])
 THREE = np.array([2, 3, 4])
 
-
-def seeded():
-    return np.random.default_rng(1)
-
-
-def arrays(result):
-    """What a call gave, as a list of arrays."""
-    if isinstance(result, dict):
-        return [a for value in result.values() for a in arrays(value)]
-    if isinstance(result, (tuple, list, types.GeneratorType)):
-        return [a for value in result for a in arrays(value)]
-    return [np.asarray(result)]
-
-
-# ---------------------------------------------------------------- what is tried
-
-
-class Foreign:
-    """As torch's and jax's arrays look from outside: a shape, a dtype, and a way to NumPy."""
-
-    def __init__(self, x):
-        self.x, self.shape, self.dtype, self.ndim = x, x.shape, "torch.float64", x.ndim
-
-    def __array__(self, dtype=None, copy=None):
-        return self.x
-
-
-def foreign(module):
-    return type("Tensor", (Foreign,), {"__module__": module})
-
-
-NOTHING = {"a string": "a", "a bool": True, "an object": object(), "a set": {1}}
-
-
-def wrong_floats(x, *, fixed=True, finite=True):
-    yield from NOTHING.items()
-    yield from {"None": None, "int": 3, "float": 0.5, "list": x.tolist(), "complex": x + 0j, "integers": x.astype(int),
-                "bools": x > 0, "strings": x.astype(str), "objects": x.astype(object), "masked": np.ma.array(x),
-                "torch": foreign("torch")(x), "jax": foreign("jaxlib")(x), "0-d": np.array(0.5), "empty": x[:0]}.items()
-    if x.ndim == 2:
-        yield "matrix", x.view(np.matrix)
-    for bad in (np.nan, np.inf, -np.inf):
-        yield str(bad), np.where(np.arange(x.size).reshape(x.shape) == x.size - 1, bad, x)
-    if fixed:
-        yield from {"an axis more": x[..., None], "an axis less": x[0], "longer": np.concatenate([x, x])}.items()
-
-
-def same_floats(x):
-    spread = np.zeros((*x.shape, 2))
-    spread[..., 1] = x
-    locked = x.copy()
-    locked.flags.writeable = False
-    yield from {"read-only": locked, "not contiguous": spread[..., 1], "Fortran": np.asfortranarray(x),
-                "byte-swapped": x.astype(x.dtype.newbyteorder())}.items()
-
-
-def wrong_reals(x):
-    for label, bad in wrong_floats(x):
-        if label not in ("list", "integers", "torch", "jax"):
-            yield label, bad
-
-
-def same_reals(x):
-    yield from same_floats(x)
-    yield from {"list": x.tolist(), "tuple": tuple(x.tolist()), "torch": foreign("torch")(x)}.items()
-
-
-def wrong_times(t):
-    yield from NOTHING.items()
-    yield from {"None": None, "float": 2.0, "floats": t + 0.0, "complex": t + 0j, "nan": t * np.nan, "bools": t > 0,
-                "masked": np.ma.array(t), "strings": t.astype(str), "0": t * 0, "after T": t + T, "negative": -t,
-                "longer": np.concatenate([t, t]), "an axis more": t[:, None], "empty": t[:0],
-                }.items()
-
-
-def same_times(t):
-    yield from {"list": t.tolist(), "torch": foreign("torch")(t), "uint8": t.astype(np.uint8),
-                "byte-swapped": t.astype(">i4"),
-                "not contiguous": np.repeat(t, 2)[::2]}.items()
-
-
-def wrong_real_times(t):
-    for label, bad in wrong_times(t):
-        if label not in ("float", "floats", "empty"):
-            yield label, bad
-
-
-def same_real_times(t):
-    yield from same_times(t)
-    yield from {"floats": t + 0.0, "float list": (t + 0.0).tolist()}.items()
-
-
-def wrong_integer(n):
-    yield from NOTHING.items()
-    yield from {"None": None, "float": float(n), "half": n + 0.5, "digits": str(n), "0": 0, "negative": -n,
-                "nan": np.nan,
-                "complex": n + 0j, "array": np.array([n]), "list": [n]}.items()
-
-
-def wrong_number(x):
-    yield from NOTHING.items()
-    yield from {"None": None, "digits": str(x), "nan": np.nan, "inf": np.inf, "-inf": -np.inf, "complex": x + 0j,
-                "array": np.array([x]), "list": [x]}.items()
-
-
-def wrong_shape(shape):
-    yield from NOTHING.items()
-    yield from {"None": None, "list": list(shape), "empty": (), "0": (0, *shape[1:]), "negative": (-1, *shape[1:]),
-                "float": (2.0, *shape[1:]), "bool": (True, *shape[1:]), "int": 3, "inner 0": (3, 0),
-                "array": np.array(shape)}.items()
-
-
-def others(*bad):
-    return lambda x: [*NOTHING.items(), *((repr(b)[:30], b) for b in (3, None, *bad))]
-
-
-def wrong_theta(theta):
-    yield from NOTHING.items()
-    yield from {"None": None, "no keys": {}, "array": X, "list": [theta], "extra key": {**theta, "more": X}}.items()
-    for key in theta:
-        yield f"without {key}", {k: v for k, v in theta.items() if k != key}
-        for bad in (None, {}, "a", 0.5, X + 0j) if key != "denoiser" or theta is THETA else ():
-            yield f"{key} = {bad!r}"[:30], {**theta, key: bad}
-
-
-def wrong_parameters(theta):
-    """Of a leaf: dict of arrays."""
-    yield from wrong_theta(theta)
-    for key, x in theta.items():
-        for label, bad in wrong_floats(np.asarray(x)) if np.ndim(x) else ():
-            yield f"{key}: {label}", {**theta, key: bad}
-
-
-KINDS = {
-    "floats": (wrong_floats, same_floats), "examples": (lambda x: wrong_floats(x, fixed=False), same_floats),
-    "reals": (wrong_reals, same_reals), "times": (wrong_times, same_times),
-    "real times": (wrong_real_times, same_real_times),
-    "integer": (wrong_integer, lambda n: [("np.int64", np.int64(n)), ("np.uint8", np.uint8(n))]),
-    "number": (wrong_number, lambda x: [("np.float64", np.float64(x)), ("np.longdouble", np.longdouble(x))]),
-    "word": (others("foo", ["x_0"]), lambda x: []),
-    "shape": (wrong_shape, lambda s: [("np.int64", tuple(map(np.int64, s)))]),
-    "rng": (others(np.random, np.random.RandomState(0), 0), lambda x: []),
-    "schedule": (others(SCHEDULE.gamma, Schedule), lambda x: []), "callable": (others(X), lambda x: []),
-    "vdm": (others(X, VDM), lambda x: []), "theta": (wrong_theta, lambda x: []),
-    "parameters": (wrong_parameters, lambda x: []),
-}
-
-
-# ---------------------------------------------------------------- what is called
-
-CASES = {}
-
-
-def case(name, call, **arguments):
-    """arguments: name = (kind, a valid value); a "?" behind the kind: None is valid too."""
-    CASES[name] = call, arguments
-
-
-S, RNG = ("schedule", SCHEDULE), ("rng?", None)
+S, RNG = ("object", SCHEDULE), ("rng?", None)
 X_0, FIXED, NOISE = ("examples", X), ("floats", X), ("floats?", EPS)
-LEARN = {"vdm": ("vdm", MODEL), "theta": ("theta", THETA)}
-FIXED_MODEL = {"vdm": ("vdm", NAIVE), "theta": ("theta", THETA["denoiser"])}
+LEARN = {"vdm": ("object", MODEL), "theta": ("theta", THETA)}
+FIXED_MODEL = {"vdm": ("object", NAIVE), "theta": ("theta", THETA["denoiser"])}
 
 case("VDM", lambda denoiser, schedule, decoder, variance: VDM(denoiser, schedule, decoder, variance).at(None)[4],
      denoiser=("callable", GAUSS), schedule=S, decoder=("callable", GaussianDecoder(0.3)),
@@ -247,9 +82,11 @@ case("ddim_path", lambda *given, **named: [x for _, x in ddim_path(*given, **nam
 case("elbo_forms", elbo_forms, **LEARN, x_0=FIXED, eps=("floats", EPS))
 case("continuous_kl", continuous_kl, **LEARN, x_0=FIXED, gamma=("reals", np.array([-2.0, 0.0, 2.5])),
      eps=("floats", EPS[0]))
+case("continuous_kl_quadrature", lambda **a: continuous_kl_quadrature(**a).value, **LEARN, x_0=FIXED,
+     eps=("floats", EPS[0]), nodes=("integer", 4))
 case("evaluate", lambda **a: evaluate(**a, progress=False), **LEARN, data=X_0, seed=("integer", 3),
      chunk=("integer", 2),
-     executor=("vdm?", None))
+     executor=("object?", None))
 case("flow_sample", flow_sample, **FIXED_MODEL, shape=("shape", (N, D)), x_T=("floats", X), rtol=("number", 1e-3))
 case("flow_log_prob", flow_log_prob, **FIXED_MODEL, x=X_0, base=("callable?", lambda x: np.sum(x, axis=1)),
      divergence=("word", "exact"), rtol=("number", 1e-3))
@@ -275,6 +112,10 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      ConvertedDenoiser(network, schedule, parametrisation)(None, x_t, t),
      network=("callable", lambda theta, x, t: x / 2),
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
+case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
+     None, x_t, t), x_t=X_0, t=("real times", THREE))
+case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
+     network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
 
 case("Schedule", lambda gamma: Schedule(gamma).gamma, gamma=("reals", np.arange(4.0)))
 case("Schedule.from_betas", lambda betas: Schedule.from_betas(betas).gamma, betas=("reals", np.full(4, 0.5)))
@@ -288,18 +129,24 @@ case("Schedule.cosine", lambda **a: Schedule.cosine(**a).gamma, T=("integer", 5)
      max_beta=("number", 0.5))
 case("Schedule.linear_gamma", lambda **a: Schedule.linear_gamma(**a).gamma, T=("integer", 5), gamma_1=("number", -2.0),
      gamma_T=("number", 3.0))
+case("Schedule.from_sigmas", lambda sigmas: Schedule.from_sigmas(sigmas).gamma,
+     sigmas=("reals", np.array([0.5, 1.0, 4.0])))
 case("Schedule.gamma_at", SCHEDULE.gamma_at, t=("real times", THREE))
 case("Schedule.scales_at", lambda t: SCHEDULE.scales_at(t, X), t=("real times", THREE))
 case("LearnedSchedule", lambda T, gamma_1, gamma_T, form, ends, hidden, parameters: LearnedSchedule(
      T, gamma_1, gamma_T, form=form, ends=ends, hidden=hidden)(parameters).gamma, T=("integer", T),
      gamma_1=("number", -3.0), gamma_T=("number", 3.0), form=("word", "table"), ends=("word", "learned"),
      hidden=("integer", 4), parameters=("parameters", THETA["schedule"]))
+case("LearnedSchedule.__call__", lambda parameters: LEARNED(parameters).gamma,
+     ("parameters", "gamma_1 = 0.5, log_range = 0.5"), parameters=("parameters", THETA["schedule"]))
+case("LearnedVariance.__call__", VARIANCE, parameters=("parameters", THETA["variance"]), schedule=S)
 case("LearnedSchedule.init", lambda rng: LearnedSchedule(T, form="network").init(rng), rng=("rng", None))
 case("LearnedVariance", lambda T, parameters, schedule: LearnedVariance(T)(parameters, schedule), T=("integer", T),
      parameters=("parameters", THETA["variance"]), schedule=S)
 case("LearnedVariance.init", VARIANCE.init, rng=("any", None))
 case("GaussianDecoder", lambda variance: GaussianDecoder(variance).variance, variance=("number", 0.25))
 case("log_variances", lambda schedule: np.array(log_variances(schedule)), schedule=S)
+case("log_variance_between", log_variance_between, schedule=S, share=X_0, t=("times", THREE - 1))
 case("DiscretizedGaussianDecoder", lambda levels, variance: DiscretizedGaussianDecoder(levels, variance).levels,
      levels=("reals", LEVELS), variance=("number", 0.25))
 case("CategoricalDecoder", lambda levels: CategoricalDecoder(levels).levels, levels=("reals", LEVELS))
@@ -327,6 +174,9 @@ case("PointsDenoiser.log_masses", POINTS.log_masses, **asked)
 
 case("MLPNetwork", lambda **a: MLPNetwork(**a).mlp.sizes,
      D=("integer", 3), n_out=("integer", 2), hidden=("integer", 4), layers=("integer", 2), activation=("any", "tanh"))
+SMALL = MLPNetwork(D, 2, 3, 2)
+case("MLPNetwork.__call__", lambda theta, x, level: SMALL(theta, x, level), theta=("weights", SMALL.init(rng, float)),
+     x=("any", X), level=("any", rng.standard_normal((N, 8))))
 case("MLPNetwork.init", lambda rng, dtype: MLPNetwork(2, 2).init(rng, dtype), rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork", lambda **a: AxialNetwork(**a)._shapes["in"]["W"], side=("integer", 2), n_out=("integer", 1),
      channels=("integer", 2), layers=("integer", 2))
@@ -347,12 +197,8 @@ for method in ("__call__", "logits"):
 case("CategoricalDenoiser.init", CATEGORICAL.init, rng=("rng", None), x_0=("examples?", np.sign(X)),
      dtype=("dtype", float))
 
-KINDS["any"] = (lambda x: [], lambda x: [])
-KINDS["dtype"] = (lambda x: [("int", int), ("a string", "foo"), ("an object", object()), ("complex", complex)],
-                  lambda x: [("f8", "f8"), ("byte-swapped", ">f8")])
-
 # What is right although it looks wrong: (case, argument, what is tried)
-RIGHT = {
+RIGHT.update({
     ("evaluate", "seed", "0"), ("CategoricalDenoiser.init", "x_0", "empty"),
     ("MLPNetwork", "layers", "0"), ("Schedule.from_alphas", "alphas", "longer"),
     ("Schedule.from_betas", "betas", "longer"),
@@ -361,56 +207,4 @@ RIGHT = {
     *((f"Schedule.{table}", "t", label) for table in ("gamma_at", "scales_at") for label in ("longer", "an axis more")),
     *(("LearnedSchedule", "parameters", f"{end} = 0.5") for end in ("gamma_1", "log_range")),
     *((f"{name}.log_prob_data", "x_0", "empty") for name in ("GaussianDenoiser", "MixtureDenoiser")),
-}
-
-
-# Two shapes that do not fit each other: the error may name either
-SHAPES = {"an axis more", "an axis less", "longer", "empty", "0-d", "int", "float"}
-
-
-def expand():
-    for name, (_, arguments) in CASES.items():
-        for argument, (kind, value) in arguments.items():
-            yield pytest.param(name, argument, kind.rstrip("?"), value, kind[-1] == "?", id=f"{name}: {argument}")
-
-
-@pytest.mark.parametrize("name, argument, kind, value, optional", list(expand()))
-def test_right_or_refused_by_name(name, argument, kind, value, optional):
-    call, arguments = CASES[name]
-    valid = {key: v for key, (_, v) in arguments.items()}
-
-    def result(given):
-        given = {**valid, argument: given}
-        if arguments.get("rng", ("",))[0] == "rng" and argument != "rng":
-            given["rng"] = seeded()
-        with np.errstate(all="raise"):
-            return arrays(call(**given))
-
-    wrong, same = KINDS[kind]
-    expected = result(seeded() if kind == "rng" else value)
-    assert all(np.isfinite(a[~np.isnan(a) & (a != -np.inf)]).all() for a in expected)
-    for label, other in same(value):
-        for got, right in zip(result(other), expected, strict=True):
-            np.testing.assert_allclose(got, right, rtol=1e-12, err_msg=f"{name}, {argument} as {label}")
-    also = {"theta": ["parameters"], "denoiser": ["x_0_hat"]}.get(argument, [])
-    for label, bad in wrong(value):
-        if label == "None" and optional:
-            continue
-        try:
-            result(bad)
-        except (TypeError, ValueError) as error:
-            names = [argument, *also, *(arguments if label in SHAPES else ())]
-            named = re.search(rf"\b({'|'.join(names)})\b", str(error))
-            assert named, f"{name}: {argument} = {label} is refused without a name: {error}"
-        else:
-            assert (name, argument, label) in RIGHT, f"{name}: {argument} = {label} is silent"
-
-
-def test_nobody_is_forgotten():
-    without_arguments = {"ELBO", "Forms", "Prediction", "EvaluationError"}  # records of results
-    assert set(refvdm.vdm.__all__) - without_arguments <= set(CASES)
-    checked_before = {"at", "step", "with_schedule", "snr_lost", "features_at"}
-    for cls in (VDM, Schedule, LearnedSchedule, LearnedVariance, GaussianDenoiser, MixtureDenoiser, PointsDenoiser,
-                RegressionDenoiser, CategoricalDenoiser, MLPNetwork, AxialNetwork):
-        own = {f"{cls.__name__}.{name}" for name, f in inspect.getmembers(cls, callable) if name[0] != "_"}
-        assert own - set(CASES) <= {f"{cls.__name__}.{name}" for name in checked_before | {"expectation"}}
+})
