@@ -190,7 +190,7 @@ def test_three_mistakes_are_named_part_by_part_and_first_things_come_first():
         return y, 3 - log_det
     why = one(wrong, "plu_forward").why
     assert why.startswith("no one mistake explains it all; y matches if P is read as its inverse and "
-                          "U's diagonal loses its sign; case 0: ")
+                          "U's diagonal loses its sign; log_det is a factor off, another in every case: ")
     class Wrong:
         odeint = staticmethod(lambda field, z0, ts, theta: np.outer(np.ones(len(ts)), z0))
         odeint_gradients = staticmethod(lambda field, z0, ts, theta, zs_bar: (z0 + 3, theta + 3, ts + 3))
