@@ -486,3 +486,9 @@ def test_the_adapter_in_c(tmp_path, capsys):
     assert made.returncode == 0 and made.stderr == ""
     assert main(["run", "--command", str(program)]) == 0
     assert "1 pass" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript")
+def test_the_adapter_in_javascript(capsys):
+    assert main(["run", "--command", f"node {ADAPTERS / 'q_marginal.js'}"]) == 0
+    assert "2 pass" in capsys.readouterr().out
