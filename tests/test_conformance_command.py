@@ -1,11 +1,14 @@
 """The command, adapters that misbehave, programs that misbehave, vectors."""
 
+import io
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import textwrap
+import types
 import warnings
 from pathlib import Path
 
@@ -92,12 +95,16 @@ def test_nan_fails_and_exceptions_are_lines_of_the_report():
     assert one(later).status == MISSING
 
 
+STRANGE = [np.zeros((0, 3)), object(), np.ma.masked, np.float16(1), np.zeros(3, "M8[s]"), np.array(["a"]), np.array(3),
+           np.zeros(2, "i1,f4"), np.broadcast_to(1.0, (10**5, 10**5)), b"bytes", range(3), np, float, iter([1]), {1}]
+
+
 @settings(max_examples=60)
 @given(st.sampled_from(sorted(OPERATIONS)), st.data())
 def test_no_answer_crashes_the_kit(name, data):
     """Anything may come back, at any call."""
     scalars = st.one_of(st.none(), st.floats(), st.integers(-5, 5), st.text(max_size=3), st.booleans(),
-                        st.complex_numbers(), st.just(np.zeros((0, 3))), st.just(object()), st.just(np.ma.masked))
+                        st.complex_numbers(), st.sampled_from(STRANGE))
     answer = data.draw(st.recursive(scalars, lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)), max_leaves=5))
     verdict = one(lambda **inputs: answer, name)
@@ -359,6 +366,51 @@ def test_programs_that_misbehave(tmp_path, capsys, body, told):
     assert main(["run", "--command", program(tmp_path, body), "--timeout", "3"]) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert told in out and "case 0" in out and "q_step" in out
+
+
+def test_a_program_that_died_is_started_anew_for_the_next_operation(tmp_path, capsys):
+    command = program(tmp_path, """
+        if request["operation"] == "q_marginal":
+            sys.exit(5)
+        """ + textwrap.indent(textwrap.dedent(RIGHT), 8 * " ").lstrip().replace("\n    x", "\nx"))
+    path = tmp_path / "p.py"
+    path.write_text(path.read_text().replace('["q_step"]', '["q_step", "q_marginal", "mlp", "q_stp"]')
+                    .replace('"q_marginal":', '"q_marginal" or request["operation"] == "mlp":'))
+    assert main(["run", "--command", command, "--only", "q_*", "--only", "mlp"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 pass, 0 FAIL, 2 error" in out and out.count("with exit status 5") == 2
+    assert "warning: q_stp is no operation" in err
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_no_line_of_a_program_crashes_the_kit(data):
+    """What it may say, without starting one each time."""
+    said = st.one_of(st.text(max_size=8), st.recursive(
+        st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=3)), lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+                ["id", "outputs", "error", "mean", "var", "dtype", "shape", "data"]), inner, max_size=4)),
+        max_leaves=8).map(json.dumps))
+    reply = data.draw(said)
+    class Fake(Program):
+        def __init__(self):
+            self.command, self.timeout, self.asked, self.starts, self.dtype = "", 1.0, 0, 9, np.dtype(float)
+            self.operations, self.lines = {"q_step"}, queue.Queue()
+            self.process = types.SimpleNamespace(stdin=io.StringIO(), poll=lambda: None)
+            self.lines.put(reply.replace("\n", " "))
+    (verdict,) = check(Fake(), only=["q_step"]).verdicts
+    assert verdict.status in (FAIL, ERROR) and "case 0" in verdict.why
+
+
+@settings(max_examples=30)
+@given(st.recursive(st.one_of(st.none(), st.integers(), st.floats(allow_nan=False), st.text(max_size=3)),
+                    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+                        ["q_step", "prior_kl", "kl", "mean", "var", "dtype", "shape", "data"]), inner, max_size=4)),
+                    max_leaves=8))
+def test_no_file_of_answers_crashes_verify(tmp_path_factory, answers):
+    file = tmp_path_factory.mktemp("a") / "answers.json"
+    file.write_text(json.dumps(answers))
+    assert main(["verify", str(vectors.SHIPPED), str(file)]) in (1, 2)
 
 
 @pytest.mark.parametrize("command", ["no-such-program-here", f"{sys.executable} -c 1", "'unbalanced"])

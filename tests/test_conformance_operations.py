@@ -79,3 +79,44 @@ def test_ten_tolerances_in_any_output_are_caught(name):
         answers[-1][key] = flat.reshape(known[-1].outputs[key].shape)
         verdict = judge(operation, known, answers)
         assert verdict.failed == 1 and 5 < verdict.worst < 20
+
+
+def slope(f, x, weight):
+    """d(weight . f)/dx by fourth-order differences, in extended precision: good for nine digits."""
+    found = np.zeros(x.shape, np.longdouble)
+    for at in np.ndindex(x.shape):
+        def moved(h, at=at):
+            y = x.astype(np.longdouble)
+            y[at] += h
+            return sum(np.sum(w * v) for w, v in zip(weight, f(y)))
+        h = 1e-3
+        found[at] = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+    return found
+
+
+@pytest.mark.parametrize("name, of, output, bar, free", [
+    ("elbo_gradient", "elbo", 3, "total_bar", ["A", "b"]),
+    ("elbo_network_gradient", "elbo_network", 3, "total_bar", ["W1", "b1", "W2", "b2"]),
+    ("mlp_vjp", "mlp", 0, "y_bar", ["x", "W1", "b2", "W3"]),
+    ("odeint_gradients", "odeint", 0, "zs_bar", ["z0", "theta", "ts"]),
+    ("odeint_grid_gradients", "odeint", 0, "zs_bar", ["z0", "theta", "ts"]),
+])
+def test_references_of_gradients_are_the_slopes_of_the_others(name, of, output, bar, free):
+    case = OPERATIONS[name].fixed_cases()[0]
+    given = {key: x for key, x in case.items() if key in OPERATIONS[of].inputs}
+    expected = OPERATIONS[name].answer(case)
+    for key in free:
+        def f(x, key=key):
+            return [list(OPERATIONS[of].answer({**given, key: x}).values())[output]]
+        np.testing.assert_allclose(np.asarray(expected[f"{key}_bar"], float), np.asarray(
+            slope(f, np.asarray(case[key]), [case[bar]]), float), rtol=2e-6, atol=2e-6, err_msg=key)
+
+
+def test_the_reference_of_plu_vjp_is_the_slope_of_plu_forward():
+    case = OPERATIONS["plu_vjp"].fixed_cases()[1]
+    given, expected = {key: case[key] for key in ("x", "perm", "lower", "upper")}, OPERATIONS["plu_vjp"].answer(case)
+    for key, free in (("x", lambda y: y), ("lower", lambda y: np.tril(y, -1)), ("upper", np.triu)):
+        found = slope(lambda x, key=key: OPERATIONS["plu_forward"].answer({**given, key: x}).values(), given[key],
+                      [case["y_bar"], case["log_det_bar"]])
+        np.testing.assert_allclose(np.asarray(expected[f"{key}_bar"], float), free(np.asarray(found, float)),
+                                   rtol=1e-7, atol=1e-7)
