@@ -68,6 +68,34 @@ def test_no_mistake_is_invisible_and_each_is_called_by_its_name(name, mistake):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+def test_cases_are_not_degenerate(name):
+    """No P that is its own inverse, no square image, no symmetric map, no number that is 0, no D = 1."""
+    for case in OPERATIONS[name].fixed_cases():
+        shapes = {key: np.shape(x) for key, x in case.items() if not isinstance(x, str)}
+        for key, shape in shapes.items():
+            x = np.asarray(case[key])
+            if key == "perm":
+                assert np.any(x[x] != np.arange(len(x)))
+            elif x.dtype.kind == "f":
+                assert np.all(x != 0) or key in ("lower", "upper")
+                if len(shape) >= 2 and shape[-1] == shape[-2] and not key.startswith("cov"):
+                    assert not np.allclose(x, np.swapaxes(x, -1, -2))
+            assert 1 not in shape[1:]
+            if len(shape) == 4 and key in ("x", "y", "log_prob"):
+                assert len({*shape[1:]}) == 3 or name in ("squeeze", "actnorm_init", "image_bits_per_dim")
+                assert shape[1] != shape[2] or name == "image_bits_per_dim"
+        if "times" in case:
+            assert len(case["betas"]) % len(case["times"]) and len(np.unique(np.diff(case["times"]))) > 1
+        if "t" in case and name != "continuous_loss":
+            assert len(set(case["t"].tolist())) > 1
+    for case in truths(OPERATIONS[name]):
+        for key, y in case.outputs.items():
+            zeros = np.count_nonzero(np.abs(y) < 1e-3 * np.max(np.abs(y), initial=0))
+            assert key in ("lower_bar", "upper_bar") or name == "schedule_tables" or zeros <= y.size // 4
+            assert key != "log_det" or np.all(np.abs(y) > 0.05)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_ten_tolerances_in_any_output_are_caught(name):
     operation = OPERATIONS[name]
     known = truths(operation)

@@ -32,7 +32,8 @@ def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
         return f"{many} of the {len(failed)} that fail match the reference if {name}; {first}"
     if _single(operation, truths, answers, failed):
         seen = ["to float32's precision all agree: something inside is float32"
-                + (", or the solver is asked for less than 1e-8" if operation.accuracy else "")]
+                + (", or the solver is asked for less than 1e-8" if operation.accuracy else
+                   " (dtype = \"float32\" in the adapter, to be judged so)")]
         return "; ".join(["no known mistake explains it", *seen, first])
     parts = {}
     for output in every if len(every) > 1 else ():
@@ -213,6 +214,12 @@ def _single(operation: Operation, truths: list[Truth], answers: list[Arrays],
     return True
 
 
+def _apart(x: float, y: float) -> tuple[str, str]:
+    """Both with six digits, or with so many that they differ."""
+    digits = next((n for n in range(6, 17) if f"{x:.{n}g}" != f"{y:.{n}g}"), 17)
+    return f"{x:.{digits}g}", f"{y:.{digits}g}"
+
+
 def _first(case: Truth, got: Arrays, index: int) -> str:
     """Where the first failed case goes wrong."""
     errors, parts = error(got, case.outputs, case.tolerances), []
@@ -223,7 +230,8 @@ def _first(case: Truth, got: Arrays, index: int) -> str:
             continue
         place = tuple(int(i) for i in wrong[0]) if np.ndim(units) else ()
         x, y = np.asarray(got[name])[place], case.outputs[name][place]
-        parts.append(f"{name}{list(place) if place else ''} is {float(x):.6g}, should be "
-                     f"{float(y):.6g} ({np.asarray(units)[place]:.3g} tolerances; "
-                     f"{len(wrong)} of {np.size(units)} numbers differ)")
+        got_text, y_text = _apart(float(x), float(y))
+        parts.append(f"{name}{list(place) if place else ''} is {got_text}, should be {y_text} "
+                     f"({np.asarray(units)[place]:.3g} tolerances; {len(wrong)} of "
+                     f"{np.size(units)} numbers differ)")
     return f"case {index}: " + ", ".join(parts)

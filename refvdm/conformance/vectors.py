@@ -63,7 +63,8 @@ def _short(y: np.ndarray) -> np.ndarray:
     return np.array([float(f"{v:.3g}") for v in np.ravel(y)]).reshape(y.shape)
 
 
-def _size(operation: Operation, case: Truth, mistake: Mistake, right: tuple) -> float:
+def _size(operation: Operation, case: Truth, mistake: Mistake,
+          right: tuple[Arrays, Arrays]) -> float:
     """How far it moves the case, in tolerances; what is computed without it is given."""
     with np.errstate(all="ignore"):
         early = mistake.inputs or mistake.instead
