@@ -7,7 +7,6 @@ from refvdm.conformance.judge import FAIL, PASS, judge, relative
 from refvdm.conformance.operation import Mistake, Operation
 from refvdm.conformance.tolerance import Truth, error, truth, worst
 
-
 EPS = np.finfo(float).eps
 
 
@@ -19,7 +18,7 @@ def made_up(reference, mistakes=(), accuracy=0.0):
 @pytest.mark.parametrize("accuracy", [0.0, 1e-3])
 def test_the_tolerance_of_what_no_input_moves(dtype, accuracy):
     """32 √n ε |y| + 1e-10 |y| + (ε/1000 + accuracy) max |y|, n = 9."""
-    y, eps = np.array([3.0, -4.0, 0.0, np.inf]), np.finfo(dtype).eps
+    y, eps = np.array([3.0, -4.0, 0.0, np.inf]), float(np.finfo(dtype).eps)
     found = truth(made_up(lambda x: y, accuracy=accuracy), {"x": np.ones(9, dtype)}, dtype).tolerances["y"]
     size = np.array([3.0, 4.0, 0.0])
     np.testing.assert_allclose(np.asarray(found[:3], float),
