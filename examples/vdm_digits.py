@@ -37,6 +37,7 @@ from refvdm.vdm.network import AxialNetwork, CategoricalDenoiser, MLPNetwork, Re
 NAME = "vdm_digits"
 T, GAMMA_1, GAMMA_T = 1000, -7.0, 6.0
 LEARNING_RATE, BATCH = 8e-3, 64
+STEPS = {"images": 700, "table": 4000}  # where --steps is not given
 PICTURES = ("denoising.png", "kl_per_t.png", "samples.png", "training.png")
 
 
@@ -135,7 +136,8 @@ def train(vdm, data, args, checkpoint):
 
     return fit(loss, theta, rng, steps=args.steps, ema=EMA(0.995),
                optimizer=Adam(LEARNING_RATE, beta_2=0.99, cosine_steps=args.steps),
-               validate=validate, validate_every=min(50, args.steps), checkpoint=checkpoint,
+               validate=validate, validate_every=min(max(50, args.steps // 20), args.steps),
+               checkpoint=checkpoint, unit="bits/dim",
                settings={"data": data.name, "levels": data.levels, "seed": args.seed, "T": T,
                          "gamma_1": GAMMA_1, "gamma_T": GAMMA_T, "batch": batch})
 
@@ -212,6 +214,7 @@ def kl_picture(plt, vdm, theta, data, rng):
 
 def trial(args):
     data = load(args)
+    args.steps = args.steps or STEPS["images" if own_data.are_images(data) else "table"]
     vdm = build(data)
     pictures = [p for p in PICTURES if own_data.are_images(data) or p != "denoising.png"]
     with experiment.Run(NAME, args, pictures) as folder:
@@ -248,7 +251,7 @@ def trial(args):
 
 
 def main(argv=None) -> int:
-    parser = experiment.arguments(NAME, __doc__, steps=700)
+    parser = experiment.arguments(NAME, __doc__, steps=None)
     parser.add_argument("--data",
                         help="a .npy file of your own, one example per entry of its first axis")
     parser.add_argument("--levels", type=int, help="K for integer data with values 0..K-1")
