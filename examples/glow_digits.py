@@ -1,4 +1,4 @@
-"""A small Glow, 13.1's PLU layers on images: the 8x8 digits, dequantised, by maximum likelihood.
+"""A small Glow, §13.1's PLU layers on images: the 8x8 digits, dequantised, by maximum likelihood.
 
     python examples/glow_digits.py         a minute; --quick: does it run? --help: all options
 

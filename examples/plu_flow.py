@@ -1,4 +1,4 @@
-"""Maximum likelihood with PLU layers, 13.1: a flow on a density in the plane that is known.
+"""Maximum likelihood with PLU layers, §13.1: a flow on a density in the plane that is known.
 
     python examples/plu_flow.py            half a minute; --quick: does it run? --help: all options
 

@@ -26,6 +26,8 @@ import numpy as np
 from . import checks
 from .autodiff.tree import EXTRAORDINARY, Tree
 
+__all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
+
 FORMAT, VERSION = "refvdm checkpoint", 1
 MARK = b"sha256 "
 DIGEST = 64  # hexadecimal digits behind the mark
@@ -128,8 +130,9 @@ def _encode(tree: Tree, arrays: list[np.ndarray], place: str) -> dict:
     if isinstance(tree, dict):
         for key in tree:
             if isinstance(key, np.generic) or not isinstance(key, (str, int, float, type(None))):
-                raise TypeError(f"save_checkpoint: dict keys must be strings or numbers, got "
-                                f"{key!r} of type {type(key).__name__} in {place or 'the root'}")
+                raise TypeError(f"save_checkpoint: dict keys of a tree must be strings or numbers, "
+                                f"got {key!r} of type {type(key).__name__} in "
+                                f"{place or 'the root'}")
         return {"dict": [[key, _encode(child, arrays, f"{place}[{key!r}]")]
                          for key, child in tree.items()]}
     if isinstance(tree, (list, tuple)):
@@ -141,8 +144,8 @@ def _encode(tree: Tree, arrays: list[np.ndarray], place: str) -> dict:
         return {"array": len(arrays) - 1}
     if tree is None or isinstance(tree, (int, float, str)) and not isinstance(tree, np.generic):
         return {"value": tree}
-    raise TypeError(f"save_checkpoint: expected arrays, numbers, strings, bools and None, "
-                    f"got {checks.what(tree)} at {place or 'the root'}")
+    raise TypeError(f"save_checkpoint: expected arrays, numbers, strings, bools and None in "
+                    f"a tree, got {checks.what(tree)} at {place or 'the root'}")
 
 
 def _decode(node: dict, array: Any) -> Tree:

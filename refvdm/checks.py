@@ -28,7 +28,6 @@ from .values import (
     instance,
     integer,
     lengths,
-    listed,
     number,
     one_of,
     positive,
@@ -63,6 +62,7 @@ __all__ = [
     "sizes",
     "unrecorded",
     "what",
+    "words",
 ]
 
 BATCH = ("batch", ...)
@@ -139,6 +139,21 @@ def unrecorded(name: str, tree: Any, why: str) -> Any:
     if any(isinstance(leaf, Tensor) for leaf in leaves(tree)):
         raise TypeError(f"{name} would lose its gradient: {why}; stop_gradient makes it a constant")
     return tree
+
+
+def listed(name: str, things: Any) -> list:
+    """A list or tuple, or the items of an array along its first axis, as a list."""
+    if not isinstance(things, (list, tuple)) and not (isinstance(things, (np.ndarray, Tensor))
+                                                      and things.ndim):
+        raise TypeError(f"{name} must be a list, got {type(things).__name__}")
+    return list(things)
+
+
+def words(name: str, things: Any) -> list[str]:
+    """A list of strings, or a tuple."""
+    if not isinstance(things, (list, tuple)) or not all(isinstance(word, str) for word in things):
+        raise TypeError(f"{name} must be a list of strings, got {things!r}")
+    return list(things)
 
 
 # ---------------------------------------------------------------- parameters

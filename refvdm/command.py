@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import checks
 from .checkpoint import CheckpointError
 from .fit import NonFiniteLoss
 from .lock import InUse
@@ -30,6 +31,11 @@ def arguments(name: str, description: str | None, steps: int | None) -> argparse
     >>> options.steps, options.seed, options.quick
     (2000, 3, False)
     """
+    checks.instance("arguments: name", name, str)
+    if description is not None:
+        checks.instance("arguments: description", description, str)
+    if steps is not None:
+        checks.integer("arguments: steps", steps)
     parser = argparse.ArgumentParser(
         prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=at_least(1), default=steps,
@@ -61,6 +67,8 @@ def options(parser: argparse.ArgumentParser,
     >>> experiment.options(parser, ["--steps", "5"]).steps
     5
     """
+    checks.instance("options: parser", parser, argparse.ArgumentParser)
+    argv = None if argv is None else checks.words("options: argv", argv)
     main_file = getattr(sys.modules["__main__"], "__file__", None)
     ours = main_file is not None and Path(main_file).resolve() == Path(sys.argv[0]).resolve()
     if argv is None and ours:
@@ -80,6 +88,8 @@ def at_least(low: int) -> Callable[[str], int]:
     >>> experiment.at_least(1)("7")
     7
     """
+    low = checks.integer("at_least: low", low, -10**9)
+
     def integer(text: str) -> int:
         try:
             n = int(text)
@@ -116,6 +126,7 @@ def call(name: str, main: Callable, parser: argparse.ArgumentParser,
     5
     0
     """
+    _check_main(name, main)
     return guarded(name, main, options(parser, argv))
 
 
@@ -127,6 +138,7 @@ def guarded(name: str, main: Callable, args: Any) -> int:
     done
     0
     """
+    _check_main(name, main)
     try:
         main(args)
     except (Exception, KeyboardInterrupt) as error:
@@ -135,6 +147,11 @@ def guarded(name: str, main: Callable, args: Any) -> int:
         print(f"{name}: {told[1]}", file=sys.stderr)
         return told[0]
     return 0
+
+
+def _check_main(name: Any, main: Any) -> None:
+    checks.instance("the command's name", name, str)
+    checks.function("the command's main", main, "main(args)")
 
 
 def _told(error: BaseException) -> tuple[int, str] | None:

@@ -1,4 +1,4 @@
-"""A conditional of mhvae.py that learns."""
+"""A conditional that learns: one q_φ(z_t | z_{t-1}) of 13.19, or p_θ(z_{t-1} | z_t) of 13.18."""
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -12,6 +12,8 @@ from scipy.special import logsumexp
 
 from . import checks
 
+__all__ = ["Crescents", "Digits", "Ring", "digits", "scale_levels"]
+
 
 class Digits(NamedTuple):
     """8x8 images as rows of 64 integers 0..16 (int64).

@@ -62,6 +62,7 @@ from typing import Any
 
 import numpy as np
 
+from . import checks
 from .autodiff import ravel
 from .command import Refused, arguments, at_least, call, guarded, in_notebook, options
 from .fit import Fit, fit
@@ -90,7 +91,9 @@ class Run:
     """
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
-        self.name, self.args, self.out, self.pictures = name, args, Path(args.out), tuple(pictures)
+        checks.instance("Run: args", args, argparse.Namespace)
+        self.name, self.args, self.out = checks.instance("Run: name", name, str), args, args.out
+        self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
 
@@ -115,8 +118,9 @@ class Run:
         settings: what else does.
         """
         mine = {key: value for key, value in self._options().items() if key != "steps"}
+        mine |= {} if settings is None else checks.instance("Run.fit: settings", settings, dict)
         return fit(loss, theta, rng, steps=self.args.steps, checkpoint=self.checkpoint,
-                   settings=mine | (settings or {}), **more)
+                   settings=mine, **more)
 
     def finish(self, results: Callable[[], dict], draw: Callable[[Any, dict], dict | None],
                closing: Callable[[dict], str]) -> dict:
@@ -128,6 +132,9 @@ class Run:
             results are new or a picture is missing, and matplotlib is there; in a notebook always.
         closing(found) -> the last lines.
         """
+        checks.function("Run.finish: results", results, "results()")
+        checks.function("Run.finish: draw", draw, "draw(plt, found)")
+        checks.function("Run.finish: closing", closing, "closing(found)")
         if new := not self.metrics.exists():
             print("trained; now the results and pictures", flush=True)
             text = json.dumps({"run": self._identity(), **results()}, indent=1)
@@ -203,6 +210,7 @@ def whole(path: Path) -> Iterator[Path]:
     ...     print([file.name for file in pathlib.Path(folder).iterdir()])
     ['a.txt']
     """
+    path = checks.file("whole: path", path)
     temporary = path.with_name(f".{path.name}.tmp")
     yield temporary
     os.replace(temporary, path)
@@ -220,6 +228,7 @@ def about(trained: Fit, **more: Any) -> dict:
     >>> experiment.about(Fit(theta, theta, 1.5, 40, [], 100), layers=2)
     {'best_step': 40, 'steps': 100, 'layers': 2, 'parameters': 6, 'history': []}
     """
+    checks.instance("about: trained", trained, Fit)
     return {"best_step": trained.best_step, "steps": trained.step, **more,
             "parameters": int(ravel(trained.best)[0].size), "history": trained.history}
 
@@ -232,6 +241,9 @@ def mean_and_error(x: np.ndarray) -> tuple[float, float]:
     >>> mean, round(error, 4)
     (2.0, 0.4714)
     """
+    x = checks.reals("mean_and_error: x", x, ("n",))
+    if not x.size:
+        raise ValueError("mean_and_error: x must hold at least one number, got none")
     return float(np.mean(x)), float(np.std(x)) / math.sqrt(len(x))
 
 

@@ -27,6 +27,8 @@ from .lock import exclusive
 from .optim import EMA, Adam
 from .resume import resume, with_extras
 
+__all__ = ["Fit", "NonFiniteLoss", "fit"]
+
 
 class NonFiniteLoss(FloatingPointError):
     """The loss, or a parameter, became nan or infinite; the message names the step.

@@ -17,6 +17,8 @@ from scipy.special import hyp1f1
 from . import checks
 from .autodiff import Array, Tensor, defvjp, solve_triangular
 
+__all__ = ["kl_normal", "kl_normal_full", "log_normal", "log_normal_full"]
+
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -125,7 +127,8 @@ def _in_one_dtype(who: str, **given: Any) -> list:
 
 
 def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
-    """log N(x; μ, L L^T), nats, of one vector x (D,), by the Cholesky factor L (D, D), lower.
+    """log N(x; μ, L L^T), nats, of a vector x (D,), or of each of x (batch, D), by the Cholesky
+    factor L (D, D), lower.
 
     -1/2 (D log 2π + |L^-1 (x - μ)|²) - Σ log |L_ii|
 
@@ -136,9 +139,14 @@ def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
     >>> round(float(log_normal_full(np.array([1.0, 1.0]), np.ones(2), L)), 4)
     -2.531
     """
-    _one_gaussian("log_normal_full", x=x, mean=mean, factor=factor)
-    z = solve_triangular(factor, x - mean, lower=True)
-    return -0.5 * (len(x) * LOG_2PI + np.sum(z * z)) - np.sum(np.log(np.abs(_diagonal(factor))))
+    _one_gaussian("log_normal_full", mean=mean, factor=factor)
+    D = len(mean)
+    x = checks.floats("log_normal_full: x", x, (...,), finite=False)
+    if x.ndim not in (1, 2) or x.shape[-1] != D:
+        raise ValueError(f"log_normal_full: x must have shape (D,) or (batch, D) with D = {D}, "
+                         f"got {x.shape}")
+    z = solve_triangular(factor, np.transpose(x - mean), lower=True)
+    return -0.5 * (D * LOG_2PI + np.sum(z * z, axis=0)) - np.sum(np.log(np.abs(_diagonal(factor))))
 
 
 def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Array) -> Array:

@@ -12,6 +12,8 @@ from .autodiff import Array, Tensor, linear
 from .autodiff.layer import ACTIVATIONS
 from .autodiff.tree import Tree
 
+__all__ = ["MLP", "time_features"]
+
 
 class MLP:
     """net(theta, x): x @ W1 + b1, activation, ..., last layer linear.

@@ -15,6 +15,8 @@ from . import checks
 from .autodiff import ravel, stop_gradient, tree_leaves, tree_map
 from .autodiff.tree import Tree, is_float, leaves, matched
 
+__all__ = ["EMA", "Adam"]
+
 
 class Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).

@@ -1,5 +1,5 @@
-"""Checks of single values: numbers, words, flags, shapes, lists, objects. See checks.py, from which
-they are used together with the checks of arrays."""
+"""Checks of single values: numbers, words, flags, shapes, objects. checks.py has them too, beside
+those of arrays; the engine, which comes before it, takes them from here."""
 from __future__ import annotations
 
 import math
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-
-from .autodiff import Tensor
 
 Kind = TypeVar("Kind")
 
@@ -103,12 +101,11 @@ def file(name: str, path: Any) -> Path:
     return path
 
 
-def listed(name: str, things: Any) -> list:
-    """A list or tuple, or the items of an array along its first axis, as a list."""
-    if not isinstance(things, (list, tuple)) and not (isinstance(things, (np.ndarray, Tensor))
-                                                      and things.ndim):
-        raise TypeError(f"{name} must be a list, got {type(things).__name__}")
-    return list(things)
+def axis(name: str, x: Any) -> Any:
+    """An axis, several as a tuple, or None."""
+    if x is not None and not all(map(_is_integer, x if isinstance(x, tuple) else (x,))):
+        raise TypeError(f"{name} must be an integer, a tuple of integers or None, got {x!r}")
+    return x
 
 
 def lengths(name: str, shape: Any, axes: int = 0) -> tuple[int, ...]:

@@ -39,12 +39,14 @@ KINDS["conditionals"] = (others(len, {}, [None], [3], []), lambda parts: [("a tu
 
 # ---------------------------------------------------------------- flows
 
+RIGHT_OF = {"PLU": [("theta", UNREAD), ("theta", "sign: negative")], "AffineCoupling": [("theta", SATURATED)],
+            "ActNorm": []}
 for layer, theta in LAYERS.items():
     kind = type(layer).__name__
     for method, x in (("forward", "x"), ("inverse", "y")):
-        case(f"{kind}.{method}", lambda theta, of=getattr(layer, method), **x: of(theta, *x.values()),
-             *([("theta", UNREAD), ("theta", "sign: negative")] if kind == "PLU" else [("theta", SATURATED)]),
-         theta=("parameters", theta), **{x: ("rows", X)})
+        of_layer = getattr(layer, method)
+        case(f"{kind}.{method}", lambda theta, of_layer=of_layer, **x: of_layer(theta, *x.values()), *RIGHT_OF[kind],
+             theta=("parameters", theta), **{x: ("rows", X)})
     case(f"{kind}.init", lambda rng, dtype, layer=layer: layer.init(rng, dtype=dtype),
          rng=("any", None) if kind == "ActNorm" else RNG, dtype=DTYPE)
     case(f"{kind}.output_shape", layer.output_shape, shape=("one shape", (3, 4)))
@@ -70,8 +72,8 @@ HALF_THETA = HALF.init(np.random.default_rng(0))
 case("Split", lambda flow, shape: Split(flow, shape).init(np.random.default_rng(0)), flow=("object", PLU(2)),
      shape=("one shape", (4,)))
 case("Split.init", HALF.init, rng=RNG, data=("rows?", X), dtype=DTYPE)
-case("Split.forward", HALF.forward, ("theta", UNREAD), ("theta", "sign: negative"), theta=("parameters", HALF_THETA), x=("rows", X))
-case("Split.inverse", HALF.inverse, ("theta", UNREAD), ("theta", "sign: negative"), theta=("parameters", HALF_THETA), y=("rows", X))
+case("Split.forward", HALF.forward, *RIGHT_OF["PLU"], theta=("parameters", HALF_THETA), x=("rows", X))
+case("Split.inverse", HALF.inverse, *RIGHT_OF["PLU"], theta=("parameters", HALF_THETA), y=("rows", X))
 case("Split.output_shape", HALF.output_shape, shape=("one shape", (4,)))
 case("Squeeze", lambda factor: Squeeze(factor).forward({}, IMAGE), factor=("integer", 2))
 case("Squeeze.init", Squeeze().init, rng=("any", None))
@@ -89,8 +91,9 @@ case("MLP", lambda sizes, activation: MLP(sizes, activation).init(np.random.defa
 case("MLP.init", NET.init, rng=RNG, dtype=DTYPE)
 case("MLP.__call__", NET, theta=("weights", WEIGHTS), x=("unseen", X))
 case("float_dtype", lambda dtype: float_dtype("a network", dtype).num, dtype=DTYPE)
-case("time_features", time_features, ("t", "0, after T, negative, longer, an axis more"), t=("real times", np.array([2, 3, 4])), n=("integer", 4), lowest=("positive", 0.5),
-     highest=("positive", 1.0), dtype=DTYPE)
+case("time_features", time_features, ("t", "0, after T, negative, longer, an axis more"),
+     t=("real times", np.array([2, 3, 4])), n=("integer", 4), lowest=("positive", 0.5), highest=("positive", 1.0),
+     dtype=DTYPE)
 TREE = {"W": X, "b": X[0]}
 ADAM, AVERAGE = Adam(0.01, weight_decay=0.1), EMA(0.5)
 case("Adam", lambda **a: list(vars(Adam(**a)).values()), learning_rate=("positive", 0.5), beta_1=("number", 0.25),
@@ -121,7 +124,8 @@ case("Crescents", lambda: Crescents().log_prob(X.reshape(6, 2)))
 case("Crescents.sample", Crescents().sample, ("n", "0"), n=("integer", 3), rng=RNG)
 case("Crescents.log_prob", Crescents().log_prob, ("x", "an axis less"), x=("rows", X.reshape(6, 2)))
 
-KINDS["adam"] = (lambda state: [*KINDS["theta"][0](state), ("m: longer", state | {"m": np.ones(17)}), ("step: -1", state | {"step": -1}),
+KINDS["adam"] = (lambda state: [*KINDS["theta"][0](state), ("m: longer", state | {"m": np.ones(17)}),
+                                ("step: -1", state | {"step": -1}),
                                 ("v: masked", state | {"v": np.ma.array(state["v"])})],
                  lambda state: [("an int", state | {"step": 0})])
 
@@ -145,20 +149,20 @@ case("MarkovianHVAE.init", HVAE.init, rng=RNG, dtype=DTYPE)
 case("MarkovianHVAE.elbo", HVAE.elbo, MORE, **BOTH, eps=ZS)
 case("MarkovianHVAE.elbo, rng", lambda rng: HVAE.elbo(PARTS, X, rng), rng=RNG)
 case("MarkovianHVAE.encode", HVAE.encode, MORE, **ENCODERS, eps=ZS)
-case("MarkovianHVAE.importance_bound", HVAE.importance_bound, MORE, theta=BOTH["theta"], x=("rows", X), samples=("integer", 2), rng=RNG)
-case("MarkovianHVAE.importance_bound, eps", lambda eps: HVAE.importance_bound(PARTS, X[None][0], 1, eps=eps),
+case("MarkovianHVAE.importance_bound", HVAE.importance_bound, MORE, theta=BOTH["theta"],
+     x=("rows", X), samples=("integer", 2), rng=RNG)
+case("MarkovianHVAE.importance_bound, eps", lambda eps: HVAE.importance_bound(PARTS, X, 1, eps=eps),
      eps=("latents", [X[None], Y[None]]))
 case("MarkovianHVAE.log_joint", HVAE.log_joint, MORE, **DECODERS, x=("floats", X), zs=ZS)
 case("MarkovianHVAE.log_posterior", HVAE.log_posterior, MORE, **ENCODERS, zs=ZS)
 case("MarkovianHVAE.sample", HVAE.sample, MORE, **DECODERS, shape=("one shape", (3, 4)), rng=RNG)
-case("MarkovianHVAE.sample, eps", lambda z_T, eps: HVAE.sample(PARTS, (3, 4), z_T=z_T, eps=eps), ("z_T", "list"), z_T=("floats", X),
-     eps=ZS)
+case("MarkovianHVAE.sample, eps", lambda z_T, eps: HVAE.sample(PARTS, (3, 4), z_T=z_T, eps=eps),
+     ("z_T", "list"), z_T=("floats", X), eps=ZS)
 case("MarkovianHVAE.ancestral_path", HVAE.ancestral_path, MORE, **DECODERS, shape=("one shape", (3, 4)), rng=RNG)
 CONDITIONAL = GaussianConditional("q", 4, 2, (3,))
-case("GaussianConditional", lambda **a: list(GaussianConditional(**a).init(np.random.default_rng(0)).values()), name=("text", "q"),
-     n_in=("integer", 4), n_out=("integer", 3), hidden=("one shape", (3, 2)), max_log_var=("positive", 5.0),
-     activation=("word", "relu"))
+case("GaussianConditional", lambda **a: list(GaussianConditional(**a).init(np.random.default_rng(0)).values()),
+     name=("text", "q"), n_in=("integer", 4), n_out=("integer", 3), hidden=("one shape", (3, 2)),
+     max_log_var=("positive", 5.0), activation=("word", "relu"))
 case("GaussianConditional.init", CONDITIONAL.init, rng=RNG, dtype=DTYPE)
 case("GaussianConditional.__call__", CONDITIONAL, theta=("dict", {"q": CONDITIONAL.init(np.random.default_rng(0))}),
      z=("unseen", X))
-KINDS["text"] = (lambda x: [(repr(b)[:30], b) for b in (None, 1, [], X, b"q", True)], lambda x: [])

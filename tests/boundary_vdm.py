@@ -8,12 +8,14 @@ from refvdm.vdm import (
     ConvertedDenoiser,
     DiscretizedGaussianDecoder,
     ExactDecoder,
+    ExplodingDenoiser,
     GaussianDecoder,
     LearnedSchedule,
     LearnedVariance,
     Schedule,
     ancestral_path,
     continuous_kl,
+    continuous_kl_quadrature,
     convert,
     ddim_path,
     ddim_sample,
@@ -23,6 +25,7 @@ from refvdm.vdm import (
     evaluate,
     flow_log_prob,
     flow_sample,
+    log_variance_between,
     log_variances,
     loss_weight,
     optimal_variance,
@@ -79,6 +82,8 @@ case("ddim_path", lambda *given, **named: [x for _, x in ddim_path(*given, **nam
 case("elbo_forms", elbo_forms, **LEARN, x_0=FIXED, eps=("floats", EPS))
 case("continuous_kl", continuous_kl, **LEARN, x_0=FIXED, gamma=("reals", np.array([-2.0, 0.0, 2.5])),
      eps=("floats", EPS[0]))
+case("continuous_kl_quadrature", lambda **a: continuous_kl_quadrature(**a).value, **LEARN, x_0=FIXED,
+     eps=("floats", EPS[0]), nodes=("integer", 4))
 case("evaluate", lambda **a: evaluate(**a, progress=False), **LEARN, data=X_0, seed=("integer", 3),
      chunk=("integer", 2),
      executor=("object?", None))
@@ -107,6 +112,10 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      ConvertedDenoiser(network, schedule, parametrisation)(None, x_t, t),
      network=("callable", lambda theta, x, t: x / 2),
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
+case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
+     None, x_t, t), x_t=X_0, t=("real times", THREE))
+case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
+     network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
 
 case("Schedule", lambda gamma: Schedule(gamma).gamma, gamma=("reals", np.arange(4.0)))
 case("Schedule.from_betas", lambda betas: Schedule.from_betas(betas).gamma, betas=("reals", np.full(4, 0.5)))
@@ -120,18 +129,24 @@ case("Schedule.cosine", lambda **a: Schedule.cosine(**a).gamma, T=("integer", 5)
      max_beta=("number", 0.5))
 case("Schedule.linear_gamma", lambda **a: Schedule.linear_gamma(**a).gamma, T=("integer", 5), gamma_1=("number", -2.0),
      gamma_T=("number", 3.0))
+case("Schedule.from_sigmas", lambda sigmas: Schedule.from_sigmas(sigmas).gamma,
+     sigmas=("reals", np.array([0.5, 1.0, 4.0])))
 case("Schedule.gamma_at", SCHEDULE.gamma_at, t=("real times", THREE))
 case("Schedule.scales_at", lambda t: SCHEDULE.scales_at(t, X), t=("real times", THREE))
 case("LearnedSchedule", lambda T, gamma_1, gamma_T, form, ends, hidden, parameters: LearnedSchedule(
      T, gamma_1, gamma_T, form=form, ends=ends, hidden=hidden)(parameters).gamma, T=("integer", T),
      gamma_1=("number", -3.0), gamma_T=("number", 3.0), form=("word", "table"), ends=("word", "learned"),
      hidden=("integer", 4), parameters=("parameters", THETA["schedule"]))
+case("LearnedSchedule.__call__", lambda parameters: LEARNED(parameters).gamma,
+     ("parameters", "gamma_1 = 0.5, log_range = 0.5"), parameters=("parameters", THETA["schedule"]))
+case("LearnedVariance.__call__", VARIANCE, parameters=("parameters", THETA["variance"]), schedule=S)
 case("LearnedSchedule.init", lambda rng: LearnedSchedule(T, form="network").init(rng), rng=("rng", None))
 case("LearnedVariance", lambda T, parameters, schedule: LearnedVariance(T)(parameters, schedule), T=("integer", T),
      parameters=("parameters", THETA["variance"]), schedule=S)
 case("LearnedVariance.init", VARIANCE.init, rng=("any", None))
 case("GaussianDecoder", lambda variance: GaussianDecoder(variance).variance, variance=("number", 0.25))
 case("log_variances", lambda schedule: np.array(log_variances(schedule)), schedule=S)
+case("log_variance_between", log_variance_between, schedule=S, share=X_0, t=("times", THREE - 1))
 case("DiscretizedGaussianDecoder", lambda levels, variance: DiscretizedGaussianDecoder(levels, variance).levels,
      levels=("reals", LEVELS), variance=("number", 0.25))
 case("CategoricalDecoder", lambda levels: CategoricalDecoder(levels).levels, levels=("reals", LEVELS))
@@ -159,6 +174,9 @@ case("PointsDenoiser.log_masses", POINTS.log_masses, **asked)
 
 case("MLPNetwork", lambda **a: MLPNetwork(**a).mlp.sizes,
      D=("integer", 3), n_out=("integer", 2), hidden=("integer", 4), layers=("integer", 2), activation=("any", "tanh"))
+SMALL = MLPNetwork(D, 2, 3, 2)
+case("MLPNetwork.__call__", lambda theta, x, level: SMALL(theta, x, level), theta=("weights", SMALL.init(rng, float)),
+     x=("any", X), level=("any", rng.standard_normal((N, 8))))
 case("MLPNetwork.init", lambda rng, dtype: MLPNetwork(2, 2).init(rng, dtype), rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork", lambda **a: AxialNetwork(**a)._shapes["in"]["W"], side=("integer", 2), n_out=("integer", 1),
      channels=("integer", 2), layers=("integer", 2))

@@ -7,6 +7,8 @@ import inspect
 import numpy as np
 import pytest
 
+import refvdm
+
 PARTS = (
     "autodiff", "checkpoint", "conformance", "datasets", "experiment", "fit", "flows", "gaussian", "mhvae", "nn",
     "ode", "optim", "vdm", "vdm.denoiser", "vdm.network",
@@ -15,15 +17,13 @@ FLAGS = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 
 
 def public(part):
-    """{dotted name: function or class} of what a part offers: its __all__, or what it defines."""
+    """{dotted name: function or class} of what a part offers: its __all__; of vdm's files the classes."""
     module = importlib.import_module(f"refvdm.{part}")
-    names = getattr(module, "__all__", None) or [
-        name for name, thing in vars(module).items()
-        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__
-    ]  # fmt: skip
-    things = {f"{part}.{name}": getattr(module, name) for name in names}
-    wanted = inspect.isclass if "." in part else lambda thing: inspect.isclass(thing) or inspect.isfunction(thing)
-    return {name: thing for name, thing in things.items() if wanted(thing)}
+    things = {f"{part}.{name}": thing for name, thing in vars(module).items() if name in getattr(module, "__all__", ())}
+    if "." in part:
+        here = {name: thing for name, thing in vars(module).items() if name[0] != "_" and inspect.isclass(thing)}
+        things = {f"{part}.{name}": thing for name, thing in here.items() if thing.__module__ == module.__name__}
+    return {name: thing for name, thing in things.items() if inspect.isclass(thing) or inspect.isfunction(thing)}
 
 
 THINGS = {name: thing for part in PARTS for name, thing in public(part).items()}
@@ -31,6 +31,13 @@ THINGS = {name: thing for part in PARTS for name, thing in public(part).items()}
 
 def test_there_are_many():
     assert len(THINGS) > 100 and {"vdm.VDM", "ode.adjoint", "flows.PLU", "autodiff.vjp"} <= set(THINGS)
+
+
+def test_the_first_page():
+    """help(refvdm) names every part, and its example runs."""
+    assert all(f"refvdm.{part}" in refvdm.__doc__ for part in (*refvdm._MODULES,))
+    assert doctest.testmod(refvdm, optionflags=FLAGS) == (0, 6)
+    assert doctest.testmod(refvdm.lecture, optionflags=FLAGS) == (0, 6)
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))

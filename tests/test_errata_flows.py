@@ -1,4 +1,4 @@
-"""13.1 as printed fails checks that the corrected forms, which the library implements, pass:
+"""§13.1 as printed fails checks that the corrected forms, which the library implements, pass:
 one test per correction."""
 import numpy as np
 import pytest

@@ -91,7 +91,7 @@ def test_13_2_first_line_lacks_q():
 
 
 def test_13_2_importance_weights_bound_log_p_from_below():
-    """Jensen's step of 13.2: E_q of the log is below the log of E_q, for each q that is not exact,
+    """Jensen's step of §13.2: E_q of the log is below the log of E_q, for each q that is not exact,
     equal for the exact one."""
     w, s2, x, (e, weights) = 0.8, 0.5, 0.7, nodes(60)
     for shift, ratio in [(0.0, 1.0), (0.3, 1.5), (-0.2, 0.9)]:

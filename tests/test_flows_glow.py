@@ -311,12 +311,12 @@ def test_squeeze_factors_and_errors():
     assert np.array_equal(Squeeze(3).inverse({}, y)[0], x) and np.array_equal(Squeeze(1).forward({}, x)[0], x)
     for shape in [(3, 4, 1), (4, 3, 1), (4, 4), (2, 4, 4, 1), ()]:
         with pytest.raises(ValueError,
-                           match=r"Squeeze: the shape of an example x must be \(h, w, c\) with h and w multiples of 2, got \("):
+                           match=r"Squeeze: the shape of an example x must be \(h, w, c\) .* multiples of 2, got \("):
             Squeeze().output_shape(shape)
         with pytest.raises(ValueError, match="Squeeze: the shape of an example x"):
             Squeeze().forward({}, np.ones((2, *shape)))
     with pytest.raises(ValueError,
-                       match=r"Squeeze: y must have shape \(batch, h, w, c\) with c a multiple of 4, got \(1, 2, 2, 6\)"):
+                       match=r"Squeeze: y must have shape \(batch, h, w, c\) .* multiple of 4, got \(1, 2, 2, 6\)"):
         Squeeze().inverse({}, np.ones((1, 2, 2, 6)))
 
 

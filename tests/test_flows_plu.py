@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -209,6 +209,35 @@ def test_inverse_up_to_the_condition_number(d, digits, position, seed):
     assert back.shape == x.shape and minus.shape == (3,) and np.array_equal(minus, -log_det)
     np.testing.assert_allclose(back, x, rtol=0, atol=tolerance)
     np.testing.assert_allclose(layer.forward(theta, layer.inverse(theta, x)[0])[0], x, rtol=0, atol=tolerance)
+
+
+@given(st.integers(1, 12), st.floats(0, 6), st.integers(0, 99))
+def test_inverse_in_float32_is_theta_s_to_the_last_digit(d, digits, seed):
+    """However large the condition number: the float64 inverse of the same numbers, rounded once; its gradients too."""
+    rng = np.random.default_rng(seed)
+    A, B = (np.linalg.qr(rng.standard_normal((d, d)))[0] for _ in range(2))
+    layer, theta = PLU(d), PLU.from_matrix((A * np.geomspace(1, 10**-digits, d) @ B).astype(np.float32))
+    wide = {name: x.astype(np.float64) if x.dtype == np.float32 else x for name, x in theta.items()}
+    y, bars = rng.standard_normal((3, d)).astype(np.float32), rng.standard_normal((3, d)).astype(np.float32)
+    (x, _), pullback = vjp(layer.inverse, theta, y)
+    (exact, _), exact_pullback = vjp(layer.inverse, wide, y.astype(float))
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, exact, rtol=1e-7 * 1.2)
+    zeros = np.zeros(3)
+    (theta_bar, y_bar), (theta_bar_exact, y_bar_exact) = (
+        pullback((bars, zeros.astype(np.float32))), exact_pullback((bars.astype(float), zeros)))
+    np.testing.assert_allclose(y_bar, y_bar_exact, rtol=1.2e-7)
+    for name in ("lower", "upper", "log_scale"):
+        assert theta_bar[name].dtype == np.float32
+        np.testing.assert_allclose(theta_bar[name], theta_bar_exact[name], rtol=1.2e-7)
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 6), st.sampled_from(POSITIONS), st.integers(0, 99))
+def test_gradients_of_the_inverse_are_those_of_differences(d, position, seed):
+    rng = np.random.default_rng(seed)
+    layer, theta = PLU(d), random_theta(d, rng)
+    check_vjp(lambda theta, y: layer.inverse(theta, y)[0], theta, rng.standard_normal((2, *position, d)))
 
 
 # ---------------------------------------------------------------- gradients

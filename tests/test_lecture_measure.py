@@ -40,6 +40,7 @@ def test_13_28_one_equation_at_a_time_and_the_same_numbers():
         for result in results(3, number):
             assert result == whole[result.number] and result.number.startswith(number)
     assert [result.number for result in results(0, "13.2")] == ["13.2"]
+    assert [result.number for result in results(0, "13.4.2")] == [f"§13.4.2 restriction {i}" for i in (1, 2, 3)]
     assert results(0, "13.99") == []
 
 

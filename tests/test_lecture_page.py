@@ -134,7 +134,7 @@ def test_small_enough_to_send(text):
 def test_the_page_says_section_for_sections_and_names_the_notes(document):
     words = " ".join("".join(document.text).split())
     assert "notes of a lecture on neural ODEs and variational diffusion models" in words
-    assert not re.search(r"(?<!§)13\.4\.[123](?! restriction)", page.text("argument.txt").replace("# §", "§"))
+    assert not re.search(r"(?<!§)13\.4\.[123]", page.text("argument.txt"))
 
 
 def test_a_reader_with_a_keyboard_is_not_left_out(text, document):

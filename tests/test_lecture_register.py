@@ -111,7 +111,7 @@ def test_13_x_printed_forms_stand_beside_a_note():
         "13.24",
         "13.28",
         "13.29",
-        "13.4.2 restriction 3",
+        "§13.4.2 restriction 3",
         "before 13.24",
     } <= set(PRINTED)
 

@@ -255,7 +255,7 @@ def test_bad_modes_and_options():
                                          "discrete, forward, got 'adjoint'"):
         adjoint(bent, solution, g, mode="adjoint")
     for mode in ("interpolated", "discrete"):
-        with pytest.raises(ValueError, match=f"mode '{mode}' needs the steps of the way forward.*dense=False.*"
+        with pytest.raises(ValueError, match=f"mode='{mode}' needs the steps of the way forward.*dense=False.*"
                                              "mode='backsolve'"):
             adjoint(bent, thin, g, mode=mode)
     for mode in ("backsolve", "forward"):
@@ -263,14 +263,14 @@ def test_bad_modes_and_options():
     for override in ({"rtol": 1e-3}, {"atol": 1e-3}, {"method": "rk4"}, {"step": 0.1}, {"controller": "jax"},
                      {"max_steps": 10}):
         with pytest.raises(ValueError,
-                           match=f"mode 'discrete' walks back .* own steps and takes no {next(iter(override))}"):
+                           match=f"mode='discrete' walks back .* own steps and takes no {next(iter(override))}"):
             adjoint(bent, solution, g, mode="discrete", **override)
     for mode in ("discrete", "forward"):
         with pytest.raises(ValueError,
-                           match=f"seminorm is an option of mode='backsolve' .*mode='interpolated' .*, got '{mode}'"):
+                           match=f"seminorm is an option of mode='backsolve' and mode='interpolated', got '{mode}'"):
             adjoint(bent, solution, g, mode=mode, seminorm=True)
     for mode in MODES[1:]:
-        with pytest.raises(ValueError, match=f"restart is an option of mode='backsolve' .*, got '{mode}'"):
+        with pytest.raises(ValueError, match=f"restart is an option of mode='backsolve', got '{mode}'"):
             adjoint(bent, solution, g, mode=mode, restart=True)
     with pytest.raises(ValueError, match="adjoint: method must be one of .*, got 'rk5'"):
         adjoint(bent, solution, g, method="rk5")
@@ -362,7 +362,7 @@ def test_reconstruction_error_and_its_warning():
         for warning in caught:
             assert warning.category is ReconstructionWarning and warning.filename == __file__
             text = str(warning.message)
-            assert "gradient='discrete'" in text
+            assert text.startswith("mode='backsolve': z integrated backward") and text.endswith("Use mode='discrete'")
             assert f"{errors[k]:.2g}, {errors[k] / 2:.2g} times" in text
     assert 2e-5 < errors[5] < 1e-3 and 5 < errors[10] < 200 and 5e9 < errors[20] < 1e11
     for mode in MODES[1:3]:  # these do not care
@@ -393,6 +393,22 @@ def test_the_warning_begins_at_a_tenth_of_the_size_of_z():
 def test_a_way_back_that_fails_names_another(mode, other, options):
     solution = solve(bent, Z0, [0, 0.5, 2.5], THETA)
     with pytest.raises(SolverError,
-                       match=f"on the way back from t = 2.5 to 0.5: .*gradient='{other}'\\) may get there") as caught:
+                       match=f"on the way back from t = 2.5 to 0.5: .*\\. mode='{other}' may get there") as caught:
         adjoint(bent, solution, np.ones((3, 2)), mode=mode, **options)
     assert caught.value.reason == "too many steps" and 0.5 < caught.value.t < 2.5 and caught.value.solution is None
+    with pytest.raises(SolverError, match=f"\\. gradient='{other}' may get there"):
+        grad(lambda z0: np.sum(odeint(bent, z0, [0, 0.5, 2.5], THETA, gradient=mode, backward=options)))(Z0)
+
+
+def test_what_odeint_says_names_its_own_argument():
+    with pytest.warns(ReconstructionWarning, match="^gradient='backsolve': z integrated.* Use gradient='discrete'$"):
+        grad(lambda z0: np.sum(odeint(decay, z0, [0, 2], 10.0, gradient="backsolve")))(np.array([2.0]))
+    with pytest.raises(SolverError, match="^gradient='forward', the variational equation: max_steps"):
+        grad(lambda z0: np.sum(odeint(decay, z0, [0, 2], 1.0, gradient="forward", backward={"max_steps": 2})))(
+            np.array([2.0]))
+    with pytest.raises(ValueError, match="odeint: .* give rtol and atol for it in backward"):
+        grad(lambda z0: np.sum(odeint(decay, z0, [0, 2], 1.0, gradient="backsolve", atol=np.full(1, 1e-6))))(
+            np.array([2.0]))
+    with pytest.raises(ValueError, match="odeint: seminorm is an option of gradient='backsolve' and "
+                                         "gradient='interpolated', got 'discrete'"):
+        odeint(decay, np.array([2.0]), [0, 2], 1.0, backward={"seminorm": True})

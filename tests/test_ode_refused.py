@@ -55,6 +55,6 @@ def test_lists_where_arrays_belong_are_named():
 
 def test_a_failure_of_the_forward_mode_says_so():
     solution = solve(lambda z, t, k: -k * z, np.array([1.0]), [0.0, 1.0], 1.0)
-    with pytest.raises(SolverError, match="mode 'forward'") as caught:
+    with pytest.raises(SolverError, match="mode='forward', the variational equation") as caught:
         adjoint(lambda z, t, k: -k * z, solution, np.ones((2, 1)), mode="forward", max_steps=3)
     assert caught.value.solution is None

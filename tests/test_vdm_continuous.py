@@ -15,6 +15,7 @@ from refvdm.vdm import (
     LearnedSchedule,
     Schedule,
     continuous_kl,
+    continuous_kl_quadrature,
 )
 from refvdm.vdm.denoiser import GaussianDenoiser
 
@@ -193,3 +194,55 @@ def test_errors():
 def test_a_seed_in_the_place_of_the_generator_is_a_type_error():
     with pytest.raises(TypeError, match="continuous_kl: rng must be a numpy.random.Generator"):
         continuous_kl(gaussian(Schedule.linear_gamma(5, -2, 3)), None, np.zeros((2, 1)), 0)
+
+
+# ---------------------------------------------------------------- by quadrature
+
+
+@pytest.mark.parametrize("warp", WARPS)
+def test_quadrature_is_the_integral_and_states_its_error(warp):
+    """Exact over x_0 and eps by the two unit vectors, so that only the quadrature is left."""
+    schedule = Schedule(-5 + 9 * WARPS[warp](np.linspace(0, 1, 23)))
+    for nodes, stated in ((2, 1.0), (5, 0.3), (8, 0.06), (12, 4e-3), (24, 2e-6)):
+        value, error = continuous_kl_quadrature(gaussian(schedule), None, UNIT_X, eps=UNIT_EPS, nodes=nodes)
+        value, error = value.sum(), error.sum()
+        missed = abs(value - integral(schedule))
+        assert missed <= error <= stated
+    assert missed < 1e-12
+
+
+def test_where_one_draw_of_gamma_scatters_it_does_not():
+    schedule, n = Schedule.linear_gamma(10, -5, 4), 2000
+    vdm, rng = gaussian(schedule), np.random.default_rng(0)
+    x_0, eps = S * rng.standard_normal((n, 1)), rng.standard_normal((n, 1))
+    found = continuous_kl_quadrature(vdm, None, x_0, eps=eps)
+    assert np.all(found.error < 1e-3)
+    one = continuous_kl(vdm, None, x_0, rng, eps=eps)
+    assert abs(np.mean(one - found.value)) < 4 * np.std(one - found.value) / np.sqrt(n)
+    np.testing.assert_allclose(found.value.mean(), integral(schedule), atol=4 * found.value.std() / np.sqrt(n))
+    np.testing.assert_array_equal(continuous_kl_quadrature(vdm, None, x_0, np.random.default_rng(3)).value,
+                                  continuous_kl_quadrature(vdm, None, x_0, eps=np.random.default_rng(3).standard_normal(
+                                      (n, 1))).value)
+    single = continuous_kl_quadrature(vdm, None, x_0.astype(np.float32), eps=eps.astype(np.float32))
+    assert single.value.dtype == single.error.dtype == np.float32
+    np.testing.assert_allclose(single.value, found.value, rtol=1e-4)
+
+
+def test_quadrature_has_gradients_and_says_what_it_asks():
+    asked = []
+
+    def denoiser(theta, x_t, t):
+        asked.append(t)
+        return theta * x_t
+    schedule = Schedule.linear_gamma(4, -3, 2)
+    vdm, x_0, eps = VDM(denoiser, schedule, GaussianDecoder(1.0)), np.ones((2, 3)), np.full((2, 3), 0.5)
+    slope = grad(lambda theta: np.sum(continuous_kl_quadrature(vdm, theta, x_0, eps=eps, nodes=6).value))(np.array(0.3))
+    assert len(asked) == 9 and np.all(np.diff([t[0] for t in asked[:6]]) > 0)
+    h = 1e-5
+    high, low = (np.sum(continuous_kl_quadrature(vdm, np.array(0.3 + d), x_0, eps=eps, nodes=6).value) for d in (h, -h))
+    assert slope == pytest.approx((high - low) / (2 * h), rel=1e-6)
+    with pytest.raises(ValueError, match="continuous_kl_quadrature: nodes must be an integer of at least 2"):
+        continuous_kl_quadrature(vdm, np.array(0.3), x_0, eps=eps, nodes=1)
+    with pytest.raises(ValueError, match=r"continuous_kl_quadrature: with gamma_T = inf"):
+        limit = VDM(denoiser, Schedule.from_betas([0.1, 1.0]), GaussianDecoder(1.0))
+        continuous_kl_quadrature(limit, np.array(0.3), x_0, eps=eps)

@@ -205,9 +205,13 @@ def test_given_times_are_the_steps_taken_and_the_path_tells_them():
     np.testing.assert_array_equal(path[-1][1], ddim_sample(vdm, None, (3, 2), times=times, eta=0.6, x_T=x_T, eps=eps))
     whole = ddim_sample(vdm, None, (3, 2), times=range(11, 0, -1), x_T=x_T, eps=np.zeros((11, 3, 2)))
     np.testing.assert_array_equal(whole, ddim_sample(vdm, None, (3, 2), x_T=x_T, eps=np.zeros((11, 3, 2))))
-    for wrong in ([11, 7], [7, 1], [11, 7, 7, 1], [11, 8, 9, 1], [11, 0], [12, 1], [11], [], 11, [11.0, 1.0], "no"):
+    for wrong in ([11, 7], [1, 1], [11, 7, 7, 1], [11, 8, 9, 1], [11, 0], [12, 1], [11], [], 11, [11.0, 1.0], "no"):
         with pytest.raises((TypeError, ValueError), match="times"):
             ddim_path(vdm, None, (3, 2), times=wrong, x_T=x_T, eps=eps)
+    lower = list(ddim_path(vdm, None, (3, 2), times=[7, 6, 1], eta=0.6, x_T=path[1][1], eps=eps[:3]))
+    assert [t for t, _ in lower] == [7, 6, 1, 0]  # x_T is what stands at the first of the times
+    for (_, a), (_, b) in zip(lower, path[1:]):
+        np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="steps or times, not both"):
         ddim_path(vdm, None, (3, 2), times=times, steps=3, x_T=x_T)
 

@@ -4,14 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.special import ndtr
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, multivariate_normal
 
 from refvdm.autodiff import grad
 from refvdm.ode import SolverError
 from refvdm.vdm import (
     VDM,
     ExactDecoder,
+    ExplodingDenoiser,
     LearnedSchedule,
     Schedule,
     flow_log_prob,
@@ -347,3 +349,72 @@ def test_a_base_of_another_shape_is_an_error_and_not_a_table():
 def test_no_examples_are_an_error_that_says_so():
     with pytest.raises(ValueError, match="x must"):
         flow_log_prob(model(gaussian()), None, np.zeros((0, 2)))
+
+
+# ---------------------------------------------------------------- levels that explode
+
+SIGMAS = np.geomspace(0.02, 40, 12)
+
+
+def exploding_gaussian(theta, x, sigma):
+    """E[x_0 | x_0 + σ eps = x] = mean + cov (cov + σ² I)^-1 (x - mean)."""
+    assert sigma.shape == (len(x),) and sigma.dtype == x.dtype
+    gains = np.stack([COV @ np.linalg.inv(COV + s * s * np.eye(2)) for s in sigma])
+    return MEAN + np.einsum("nij,nj->ni", gains, x - MEAN)
+
+
+def test_exploding_levels_have_the_density_of_x_0_plus_noise():
+    schedule = Schedule.from_sigmas(SIGMAS)
+    np.testing.assert_allclose(np.sqrt(schedule.one_minus_alpha_bar[1:] / schedule.alpha_bar[1:]), SIGMAS, rtol=1e-12)
+    denoiser = ExplodingDenoiser(exploding_gaussian, schedule)
+    exact = GaussianDenoiser(MEAN, COV, schedule)
+    x, rng = np.random.default_rng(0).standard_normal((5, 2)), np.random.default_rng(1)
+    for t in (1, 7, 3.5, rng.uniform(1, 12, 5)):
+        np.testing.assert_allclose(denoiser(None, x, t), exact(None, x, t), rtol=1e-9)
+
+    def base(x_T):
+        return multivariate_normal.logpdf(x_T, MEAN, COV + SIGMAS[-1] ** 2 * np.eye(2))
+    vdm = VDM(denoiser, schedule, ExactDecoder(exact))
+    got = flow_log_prob(vdm, None, x, base=base, exploding=True, **TIGHT)
+    expected = multivariate_normal.logpdf(x, MEAN, COV + SIGMAS[0] ** 2 * np.eye(2))
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    signs = {"divergence": "hutchinson", "probes": np.sign(x)}
+    flat = flow_log_prob(vdm, None, x, base=base, exploding=True, **signs, **TIGHT)
+    assert np.all(np.isfinite(flat)) and np.any(np.abs(flat - expected) > 1e-3)
+
+
+def test_exploding_is_the_ode_in_sigma_itself():
+    """dx/dσ = (x - x̂_0)/σ and its divergence, by SciPy, for what is not Gaussian; N(0, σ_T² I) as the base."""
+    def network(theta, x, sigma):
+        return np.tanh(theta * x / (1 + sigma[:, None] ** 2))
+    schedule, theta, x = Schedule.from_sigmas([0.1, 0.7, 3.0]), np.array(1.3), np.array([[0.4], [-1.2]])
+    vdm = VDM(ExplodingDenoiser(network, schedule), schedule, ExactDecoder(GaussianDenoiser([0.0], [[1.0]], schedule)))
+    got = flow_log_prob(vdm, theta, x, base=lambda x: -0.5 * np.log(2 * np.pi * 9) - x[:, 0] ** 2 / 18, exploding=True,
+                        **TIGHT)
+
+    def rhs(sigma, state):
+        y = np.tanh(1.3 * state[0] / (1 + sigma**2))
+        return [(state[0] - y) / sigma, (1 - 1.3 / (1 + sigma**2) * (1 - y * y)) / sigma]
+    for start, log_p in zip(x[:, 0], got):
+        end = solve_ivp(rhs, (0.1, 3.0), [start, 0.0], rtol=1e-10, atol=1e-12).y[:, -1]
+        assert log_p == pytest.approx(-0.5 * np.log(2 * np.pi * 9) - end[0] ** 2 / 18 + end[1], abs=1e-6)
+    single = flow_log_prob(vdm, theta.astype(np.float32), x.astype(np.float32), exploding=True,
+                           base=lambda x: -0.5 * np.log(2 * np.pi * np.float32(9)) - x[:, 0] ** 2 / 18)
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, got, atol=1e-4)
+
+
+def test_exploding_refused():
+    schedule = Schedule.from_sigmas([0.1, 0.7, 3.0])
+    vdm = model(gaussian(schedule))
+    with pytest.raises(ValueError, match=r"exploding=True x_T is about σ_T wide; give its log-density as base"):
+        flow_log_prob(vdm, None, np.zeros((2, 2)), exploding=True)
+    with pytest.raises(TypeError, match="exploding must be True or False, got 'yes'"):
+        flow_log_prob(vdm, None, np.zeros((2, 2)), exploding="yes")
+    for bad in ([0.1], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0], [0.1, np.inf], [[0.1, 0.2]]):
+        with pytest.raises(ValueError, match="from_sigmas"):
+            Schedule.from_sigmas(bad)
+    with pytest.raises(ValueError, match=r"ExplodingDenoiser: gamma_T = inf"):
+        ExplodingDenoiser(exploding_gaussian, Schedule.from_betas([0.1, 1.0]))
+    with pytest.raises(ValueError, match=r"what the network returns must have shape \(2, 2\)"):
+        ExplodingDenoiser(lambda theta, x, sigma: sigma, schedule)(None, np.zeros((2, 2)), 1)

@@ -238,11 +238,13 @@ KINDS = {
     "integer": (wrong_integer, lambda n: [("np.int64", np.int64(n)), ("np.uint8", np.uint8(n))]),
     "number": (wrong_number, lambda x: [("np.float64", np.float64(x)), ("np.longdouble", np.longdouble(x))]),
     "positive": (wrong_positive, lambda x: [("np.float64", np.float64(x)), ("np.longdouble", np.longdouble(x))]),
-    "word": (others("foo", ["x_0"]), lambda x: []), "flag": (lambda x: [(repr(b)[:30], b) for b in (None, "no", 0, 1, 0.0, [], np.ones(1, bool))],
-                                                          lambda x: [("np.bool_", np.bool_(x))]),
+    "word": (others("foo", ["x_0"]), lambda x: []),
+    "flag": (lambda x: [(repr(b)[:30], b) for b in (None, "no", 0, 1, 0.0, [], np.ones(1, bool))],
+             lambda x: [("np.bool_", np.bool_(x))]),
     "shape": (wrong_shape, lambda s: [("np.int64", tuple(map(np.int64, s)))]),
     "rng": (others(np.random, np.random.RandomState(0), 0), lambda x: []),
     "object": (others(np.ones(3), type), lambda x: []), "callable": (others(np.ones((3, 4))), lambda x: []),
+    "text": (lambda x: [(repr(b)[:30], b) for b in (None, 1, [], np.ones(3), b"q", True)], lambda x: []),
     "dict": (others([], [1]), lambda x: []),
     "theta": (wrong_theta, lambda x: []), "thetas": (wrong_thetas, lambda x: [("a tuple", tuple(x))]),
     "weights": (lambda theta: [pair for pair in wrong_parameters(theta) if pair[0].rpartition(": ")[2] not in (
@@ -283,8 +285,9 @@ SHAPES = {"an axis more", "an axis less", "longer", "empty", "0-d", "int", "floa
 
 
 # What an argument is called by who found it wrong: a layer, a network, a learned schedule
-CALLED = {"theta": ["parameters"], "denoiser": ["x_0_hat"], "z": ["y", "x"], "data": ["x"], "x": ["z_0"],
-          "zs": ["z_[12]", "latents"], "eps": ["noise"], "encoders": [r"encoder \d"], "decoders": [r"decoder \d"]}
+CALLED = {"theta": ["parameters"], "primal": ["cotangent"], "tree": ["primal"], "denoiser": ["x_0_hat"],
+          "z": ["y", "x"], "data": ["x"], "x": ["z_0"], "zs": ["z_[12]", "latents"], "eps": ["noise"],
+          "encoders": [r"encoder \d"], "decoders": [r"decoder \d"]}
 
 
 def names_of(name, argument, label):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import generator, integer, number, one_of
 from .tree import Tree, is_float, ravel, tree_leaves, tree_map
 from .vjp import stop_gradient, vjp
 
@@ -37,17 +38,22 @@ def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float 
     Tolerance: |got - expected| <= atol + rtol |expected|. rtol is 1e-6 for central, 1e-11 for
     complex and 1e-3 for float32 primals (whose expected values are computed in float64); atol
     defaults to rtol times the largest expected element (a rounding floor when all are 0).
-    ValueError for an unknown method; whatever f and vjp raise.
+    ValueError or TypeError for an unknown method and other options that make no sense; whatever f
+    and vjp raise.
 
     >>> from refvdm.autodiff import check_vjp
     >>> check_vjp(lambda x, w: np.tanh(x @ w), np.array([0.3, -0.8]), np.array([[1.0], [0.5]]))
     """
-    if method not in ("central", "complex"):
-        raise ValueError(f"check_vjp: method must be 'central' or 'complex', got {method!r}")
+    one_of("check_vjp: method", method, ("central", "complex"))
+    for option, x, interval in (("rtol", rtol, "[0, inf)"), ("atol", atol, "[0, inf)"),
+                                ("step", step, "(0, inf)")):
+        if x is not None:
+            number(f"check_vjp: {option}", x, interval)
+    integer("check_vjp: most", most)
+    rng = np.random.default_rng(0) if rng is None else generator("check_vjp: rng", rng)
     name = getattr(f, "__name__", repr(f))
-    rng = np.random.default_rng(0) if rng is None else rng
     value, pullback = vjp(f, *primals)
-    _same_value(name, value, f(*primals))
+    _same_value(name, value, f(*tree_map(_as_recorded, primals)))
     y_bar = _random_like(value, rng)
     x_bars = _check_structure(name, value, pullback, y_bar, primals)
     _check_linear(name, value, pullback, y_bar, x_bars, rng)
@@ -196,6 +202,11 @@ def _random_like(tree: Tree, rng: np.random.Generator) -> Tree:
         return rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype)
 
     return tree_map(random, tree)
+
+
+def _as_recorded(x: Any) -> Any:
+    """The same numbers lying as vjp lays them: the bits of a sum depend on that."""
+    return np.array(x, order="C") if isinstance(x, np.ndarray) else x
 
 
 def _fill(x: Any, x_bar: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from .rule import defvjp
 from .rules import as_rows
 from .tensor import Array
+from .tree import numbers
 
 # ---------------------------------------------------------------- activations
 #
@@ -75,18 +76,17 @@ def linear(x: Array, W: Array, b: Array, activation: str = "identity") -> Array:
     >>> linear(np.array([1.0, -2.0]), np.eye(2), np.array([0.5, 0.5]), "relu").tolist()
     [1.5, 0.0]
     """
-    x, W, b = np.asarray(x), np.asarray(W), np.asarray(b)
+    if not (type(x) is type(W) is type(b) is np.ndarray
+            and x.dtype.kind == W.dtype.kind == b.dtype.kind == "f"):
+        x, W, b = numbers("linear: x", x), numbers("linear: W", W), numbers("linear: b", b)
     if W.ndim != 2 or x.ndim < 1 or x.shape[-1] != W.shape[0] or b.shape != W.shape[1:]:
         raise ValueError(f"linear: x must have shape (..., n_in), W (n_in, n_out), b (n_out,), "
                          f"got {x.shape}, {W.shape}, {b.shape}")
-    if activation not in ACTIVATIONS:
+    if type(activation) is not str or activation not in ACTIVATIONS:
         raise ValueError(f"linear: activation must be one of {', '.join(ACTIVATIONS)}, "
                          f"got {activation!r}")
     # one product over all leading axes: NumPy would make one for each matrix of a stack
     z = as_rows(x) @ W
-    if z.dtype.kind not in "fc":
-        raise TypeError(f"linear: expected floats, got a product of dtype {z.dtype}; "
-                        f"cast with .astype(float)")
     z = np.add(z, b, out=z if z.dtype == b.dtype else None)
     return ACTIVATIONS[activation][0](z if x.ndim == 2 else z.reshape(x.shape[:-1] + b.shape))
 

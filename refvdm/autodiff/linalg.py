@@ -6,8 +6,10 @@ from typing import Literal
 import numpy as np
 import scipy.linalg
 
+from ..values import flag
 from .rule import defvjp
 from .tensor import Array
+from .tree import numbers
 
 
 def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] = 0,
@@ -17,16 +19,24 @@ def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] 
     a (n, n), b (n,) or (n, k), arrays or Tensors. Only the triangle that `lower` names is read,
     with unit_diagonal without its diagonal, and only what is read has a gradient.
     scipy.linalg.solve_triangular does the work and raises LinAlgError when A is singular.
-    ValueError for other shapes.
+    ValueError for other shapes and what is not finite, TypeError for arrays of anything but floats.
 
     >>> from refvdm.autodiff import solve_triangular
     >>> L, b = np.array([[2.0, 0.0], [1.0, 1.0]]), np.array([4.0, 5.0])
     >>> solve_triangular(L, b, lower=True).tolist()
     [2.0, 3.0]
     """
-    if np.ndim(a) != 2 or np.ndim(b) not in (1, 2):
+    a, b = numbers("solve_triangular: a", a), numbers("solve_triangular: b", b)
+    if a.ndim != 2 or a.shape[0] != a.shape[1] or b.ndim not in (1, 2) or len(a) != len(b):
         raise ValueError(f"solve_triangular: a must have shape (n, n) and b (n,) or (n, k), "
-                         f"got {np.shape(a)} and {np.shape(b)}")
+                         f"got {a.shape} and {b.shape}")
+    if type(trans) is bool or trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f"solve_triangular: trans must be 0, 1, 2, 'N', 'T' or 'C', got {trans!r}")
+    lower = flag("solve_triangular: lower", lower)
+    unit_diagonal = flag("solve_triangular: unit_diagonal", unit_diagonal)
+    for name, x in (("a", a), ("b", b)):
+        if not np.isfinite(x).all():
+            raise ValueError(f"solve_triangular: {name} must be finite")
     return scipy.linalg.solve_triangular(a, b, trans, lower, unit_diagonal)
 
 

@@ -46,7 +46,7 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     >>> float(grad(cube)(2.0))
     12.0
     """
-    named = [p for p in (function, *pulls, each, shared, forward) if p is not None]
+    named = [function, *(p for p in (*pulls, each, shared, forward) if p is not None)]
     like = each or next((p for p in pulls if p), None)
     if not all(map(callable, named)) or like is None:
         raise refuse.no_pull()

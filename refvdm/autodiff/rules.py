@@ -27,8 +27,11 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 
+from ..values import axis as checked_axis
+from ..values import flag
 from .rule import defvjp
 from .tensor import Array, _getitem
+from .tree import numbers
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -178,7 +181,8 @@ def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     >>> np.allclose(logsumexp(np.array([-1e4, -1e4])), -1e4 + np.log(2.0), rtol=1e-15)
     True
     """
-    return scipy.special.logsumexp(x, axis=axis, keepdims=keepdims)
+    x, keepdims = numbers("logsumexp: x", x), flag("logsumexp: keepdims", keepdims)
+    return scipy.special.logsumexp(x, checked_axis("logsumexp: axis", axis), keepdims=keepdims)
 
 
 def _logsumexp_pull(y_bar, y, x, axis=None, keepdims=False):
@@ -199,7 +203,8 @@ def log_softmax(x: Array, axis: Any = None) -> Array:
     >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(12).tolist()
     [0.25, 0.75]
     """
-    return scipy.special.log_softmax(x, axis=axis)
+    axis = checked_axis("log_softmax: axis", axis)
+    return scipy.special.log_softmax(numbers("log_softmax: x", x), axis)
 
 
 log_softmax = defvjp(log_softmax, lambda y_bar, y, x, axis=None:

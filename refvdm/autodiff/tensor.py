@@ -189,7 +189,8 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         if Tensor in map(type, kwargs.values()):
             raise refuse.tensor_by_keyword(function)
         kwargs = {key: _frozen(x) for key, x in kwargs.items()}
-    recording, dtype, mixed, arrays, parents, scalars = None, None, False, [], [], []
+    recording, dtype, mixed = None, None, False
+    arrays, parents, scalars = list(args), [], []
     for position, arg in enumerate(args):
         if type(arg) is Tensor:
             if position not in rule.operands:
@@ -199,20 +200,19 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
                     raise refuse.two_recordings(function)
                 recording = arg.recording
             parents.append((position, arg))
-            arg = arg.value
-        elif type(arg) in (float, int) and position in rule.operands:
+            array = arg.value
+        elif position not in rule.operands:
+            arrays[position] = _frozen(arg)
+            continue
+        elif type(arg) in (float, int):
             scalars.append(position)  # takes whatever dtype the others have
-            arrays.append(arg)
             continue
-        elif position in rule.operands:
-            arg = np.array(_ordinary(arg))
         else:
-            arrays.append(_frozen(arg))
-            continue
-        arrays.append(arg)
+            array = np.array(_ordinary(arg))
+        arrays[position] = array
         if dtype is None:
-            dtype = arg.dtype
-        elif arg.dtype != dtype:
+            dtype = array.dtype
+        elif array.dtype != dtype:
             mixed = True
     if recording is None or recording.tape is None:
         raise refuse.ended(function)
@@ -224,8 +224,9 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     value = np.asarray(y[0] if rule.saves else y)
     if value.dtype != dtype:
         value = value.astype(dtype)
-    recording.tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
-    return Tensor(value, recording, len(recording.tape) - 1)
+    tape = recording.tape
+    tape.append((rule, y if rule.saves else value, arrays, kwargs, parents))
+    return Tensor(value, recording, len(tape) - 1)
 
 
 def _composed(function: Callable, args: tuple, kwargs: dict) -> Any:

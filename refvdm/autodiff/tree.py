@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..names import foreign, what
+from ..names import foreign, ordinary, what
 
 # A leaf, or a dict, list or tuple of trees. What a function returns has the structure of what it
 # was given, and no type can say so: Any, so that `grads["W1"]` needs no cast.
@@ -96,6 +96,15 @@ def matched(tree: Tree, other: Tree) -> list:
     return found
 
 
+def numbers(name: str, x: Any) -> np.ndarray:
+    """The array of floats that a formula takes; complex ones too, for those who differentiate by a
+    complex step."""
+    if isinstance(x, (float, complex)) or isinstance(x, (np.ndarray, np.generic)) and (
+            x.dtype.kind in "fc" and not isinstance(x, EXTRAORDINARY)):
+        return np.asarray(x)
+    raise TypeError(f"{name} must be an array of floats, got {what(x)}")
+
+
 def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
     """The tree with f(leaf, *leaves of the others at the same place) for every leaf. ValueError as
     `matched`.
@@ -104,6 +113,8 @@ def tree_map(f: Callable, tree: Tree, *others: Tree) -> Tree:
     >>> tree_map(lambda x, y: x + y, {"a": 1.0, "b": (2.0,)}, {"a": 10.0, "b": (20.0,)})
     {'a': 11.0, 'b': (22.0,)}
     """
+    if not callable(f):
+        raise TypeError(f"tree_map: f must be callable as f(*leaves), got {type(f).__name__}")
     return filled(tree, list(map(f, leaves(tree), *[matched(tree, other) for other in others])))
 
 
@@ -148,8 +159,8 @@ def is_float(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
     if not isinstance(dtype, np.dtype) or dtype.kind not in "fiub" or foreign(leaf) or (
             isinstance(leaf, EXTRAORDINARY)):
-        raise TypeError(f"expected an array of real floats (or an integer, bool or None "
-                        f"constant), got {what(leaf)}")
+        raise TypeError(f"expected an array of real floats as a leaf of the tree (or an integer, "
+                        f"bool or None constant), got {what(leaf)}")
     return dtype.kind == "f"
 
 
@@ -186,6 +197,8 @@ def ravel(tree: Tree) -> tuple[Any, Callable[..., Tree]]:
     def unravel(flat: Any, copy: bool = True) -> Tree:
         if np.shape(flat) != (n,):
             raise ValueError(f"unravel: flat must have shape ({n},), got {np.shape(flat)}")
+        if getattr(getattr(flat, "dtype", None), "kind", "") != "f" or not ordinary(flat):
+            raise TypeError(f"unravel: flat must be an array of floats, got {what(flat)}")
         pieces, start = list(given), 0
         for i, leaf in zip(places, floats):
             piece = flat[start : start + leaf.size].reshape(leaf.shape)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..values import flag, function
 from . import refuse
 from .tensor import Recording, Rule, Tape, Tensor
 from .tree import EXTRAORDINARY, Tree, filled, is_float, leaves, matched, tree_map
@@ -34,6 +35,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
     >>> y.tolist(), pullback(np.array([1.0, 10.0]))[0].tolist()
     ([6.0, 3.0], [3.0, 12.0])
     """
+    function("vjp: f", f, "f(*primals)")
     output, inputs, tape = _record(f, primals)
     outputs = leaves(output)
     like = filled(output, outputs)  # f's owner may change the container that f returned
@@ -58,7 +60,9 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
     >>> float(value), float(x_bar), float(y_bar)
     (12.0, 4.0, 12.0)
     """
+    function("value_and_grad: f", f, "f(*args)")
     _check_argnum(argnum)
+    has_aux = flag("value_and_grad: has_aux", has_aux)
 
     def g(*args: Any, **kwargs: Any) -> tuple:
         y, inputs, tape = _record(*_of_one(f, argnum, args, kwargs))
@@ -96,6 +100,7 @@ def jacobian(f: Callable, argnum: int | tuple[int, ...] = 0) -> Callable[..., Tr
     >>> jacobian(lambda z: np.stack([z[0] * z[1], z[1]]))(np.array([2.0, 3.0])).tolist()
     [[3.0, 2.0], [0.0, 1.0]]
     """
+    function("jacobian: f", f, "f(*args)")
     _check_argnum(argnum)
 
     def g(*args: Any, **kwargs: Any) -> Tree:

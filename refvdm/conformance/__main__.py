@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-import textwrap
 import warnings
 from pathlib import Path
 
 from . import vectors
 from .adapter import WrongAnswer, load
+from .listing import CONVENTIONS, described
 from .operation import REGISTER
 from .program import Program
 from .report import check
@@ -26,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="the operations: inputs, outputs, conventions")
     listing.add_argument("names", nargs="*", help="only these")
+    listing.add_argument("--mistakes", action="store_true", help="and the mistakes that are known")
     new = commands.add_parser("new", help="write a commented adapter to fill in")
     new.add_argument("path", metavar="MY_ADAPTER.py")
     run = commands.add_parser("run", help="compare an adapter with the reference")
@@ -54,16 +57,10 @@ def _list(arguments: argparse.Namespace) -> int:
     unknown = [name for name in arguments.names if name not in REGISTER]
     if unknown:
         return _complain(f"no operation is called {', '.join(unknown)}")
+    if not arguments.names:
+        print(CONVENTIONS)
     for name in arguments.names or REGISTER:
-        operation = REGISTER[name]
-        print(textwrap.fill(f"{name}({', '.join(operation.inputs)}) -> "
-                            f"{', '.join(operation.outputs)}", 98, subsequent_indent="        "))
-        text = [f"{operation.summary.strip()}  [{operation.equation}]", operation.notes]
-        text += [f"{key}: {meaning}" for key, meaning in operation.inputs.items()]
-        text += [f"-> {key}: {meaning}" for key, meaning in operation.outputs.items()]
-        for line in filter(None, text):
-            print(textwrap.fill(line, 98, initial_indent="    ", subsequent_indent="        "))
-        print()
+        print("\n".join(described(REGISTER[name], arguments.mistakes)), end="\n\n")
     return 0
 
 
@@ -81,14 +78,17 @@ def _new(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     if (arguments.adapter is None) == (arguments.program is None):
         return _complain("give either an adapter file or --command")
-    try:
-        adapter = (load(arguments.adapter) if arguments.program is None
-                   else Program(arguments.program, arguments.timeout))
-    except (WrongAnswer, OSError) as error:
-        return _complain(str(error))
-    except Exception as error:  # noqa: BLE001  whatever somebody's file does when it is imported
-        return _complain(f"{arguments.adapter}: {type(error).__name__}: {error}")
-    with warnings.catch_warnings(record=True) as caught:
+    with contextlib.redirect_stdout(sys.stderr):  # what an adapter prints is not the report
+        try:
+            adapter = (load(arguments.adapter) if arguments.program is None
+                       else Program(arguments.program, arguments.timeout))
+        except (WrongAnswer, OSError) as error:
+            return _complain(str(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever somebody's file does
+            return _complain(f"{arguments.adapter}: {type(error).__name__}: {error}")
+    for told in adapter.misspelt():
+        print(f"warning: {told}", file=sys.stderr)
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("always", UserWarning)
         report = check(adapter, only=arguments.only or ("*",), skip=arguments.skip,
                        expect_fail=arguments.expect_fail)
@@ -127,4 +127,8 @@ def _complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -10,7 +10,7 @@ import difflib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,18 @@ class Module:
 
     def misspelt(self) -> list[str]:
         """What is no operation, but nearly called like one."""
-        told = []
-        for name, value in vars(self.functions).items() if hasattr(
-                self.functions, "__dict__") else ():
-            near = difflib.get_close_matches(name, REGISTER, 1, 0.85)
-            if near and name not in REGISTER and callable(value) and not hasattr(
-                    self.functions, near[0]):
-                told.append(f"{name} is no operation; is {near[0]} meant?")
-        return told
+        names = [name for name, value in vars(self.functions).items() if callable(value)]
+        return nearly(names)
+
+
+def nearly(names: Iterable[str]) -> list[str]:
+    """Which of these are an operation's but for some letters, when that operation is not there."""
+    names, told = list(names), []
+    for name in names:
+        near = difflib.get_close_matches(name, REGISTER, 1, 0.85)
+        if near and name not in REGISTER and near[0] not in names:
+            told.append(f"{name} is no operation; is {near[0]} meant?")
+    return told
 
 
 def _called_with(function: Callable, inputs: Arrays) -> Any:

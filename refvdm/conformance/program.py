@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from . import wire
-from .adapter import WrongAnswer, as_numbers
-from .operation import Arrays, Operation
+from .adapter import WrongAnswer, as_numbers, nearly
+from .operation import REGISTER, Arrays, Operation
 
 LONGEST_LINE = 64 * 2**20  # characters
 
@@ -64,6 +64,11 @@ class Program:
         except (TypeError, ValueError) as error:
             raise WrongAnswer(str(error)) from None
         return {name: as_numbers(f"{operation.name}: {name}", y) for name, y in outputs.items()}
+
+    def misspelt(self) -> list[str]:
+        """What it says it has, and is no operation."""
+        unknown = sorted(self.operations - set(REGISTER))
+        return nearly(self.operations) or [f"{name} is no operation" for name in unknown]
 
     def close(self) -> None:
         self.process.kill()

@@ -2,14 +2,18 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
+import platform
 import textwrap
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import __version__, checks
 from .adapter import Module, WrongAnswer, of_shape
 from .judge import ERROR, FAIL, MISSING, PASS, Verdict, judge
 from .operation import REGISTER, Operation
@@ -46,28 +50,53 @@ class Report(NamedTuple):
 
     def table(self) -> str:
         """For a terminal, 100 columns."""
-        lines = [f"{'operation':28s} {'':16s} {'cases':>7s} {'worst error, in tolerances':>28s}"]
+        lines = [("operation                  result           cases that agree "
+                 "worst error/tolerance  tolerance")]
         for v in self.verdicts:
             if v.status == MISSING:
-                lines.append(f"{v.name:28s} {v.status:16s}")
+                lines.append(f"{v.name:26s} {v.status:16s}")
                 continue
-            cases = f"{v.cases - v.failed}/{v.cases}" if v.cases else ""
+            cases = f"{v.cases - v.failed} of {v.cases}" if v.cases else ""
             note = " (expected)" if v.name in self.expected_to_fail else ""
-            size = "" if v.status == ERROR else f"{v.worst:28.3g}"
-            lines.append(f"{v.name:28s} {v.status + note:16s} {cases:>7s} {size}".rstrip())
+            size = "" if v.status == ERROR else f"{v.worst:21.2g} {v.tolerance:10.1g}"
+            lines.append(f"{v.name:26s} {v.status + note:16s} {cases:>16s} {size}".rstrip())
             if v.why:
                 lines += textwrap.wrap(v.why, 96, initial_indent="    ", subsequent_indent="    ")
+        if any(v.status in (PASS, FAIL) for v in self.verdicts):
+            lines += ["", LEGEND]
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:
+        """How many of each, and of what this is a report."""
         counts = {kind: sum(v.status == kind for v in self.verdicts)
                   for kind in (PASS, FAIL, ERROR, MISSING)}
-        return ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        made = ", ".join(f"{name} {what}" for name, what in versions().items())
+        return ", ".join(f"{n} {kind}" for kind, n in counts.items()) + f"\n{made}"
 
     def json(self, **header: Any) -> str:
-        rows = [{**v._asdict(), "worst": v.worst if np.isfinite(v.worst) else str(v.worst)}
-                for v in self.verdicts]
-        return json.dumps({**header, "verdicts": rows, "status": self.status}, indent=1)
+        """For a machine: the same, with the verdicts' fields by their names."""
+        rows = [{key: x if not isinstance(x, float) or np.isfinite(x) else str(x)
+                 for key, x in v._asdict().items()}
+                | {"expected_to_fail": v.name in self.expected_to_fail} for v in self.verdicts]
+        return json.dumps({**header, **versions(), "verdicts": rows, "status": self.status},
+                          indent=1)
+
+
+LEGEND = """\
+An error of up to 1 tolerance agrees. The last column is the tolerance of a typical number, relative
+to it: it follows from dtype, conditioning and size (see help("refvdm.conformance.tolerance"))."""
+
+
+def versions() -> dict[str, str]:
+    """Of refvdm, NumPy, Python, and a digest of the cases with their answers."""
+    return {"refvdm": __version__, "numpy": np.__version__, "python": platform.python_version(),
+            "vectors": digest()}
+
+
+def digest() -> str:
+    """The first 12 hex digits of SHA-256 of the vectors' SHA256SUMS: of every case and answer."""
+    sums = Path(__file__).with_name("data") / "SHA256SUMS"
+    return hashlib.sha256(sums.read_bytes()).hexdigest()[:12]
 
 
 def check(adapter: Any, *, only: Iterable[str] = ("*",), skip: Iterable[str] = (),
@@ -86,6 +115,8 @@ def check(adapter: Any, *, only: Iterable[str] = ("*",), skip: Iterable[str] = (
     >>> report.status, "log-variance" in report.table()
     (1, True)
     """
+    only, skip, expect_fail = (checks.words(f"check: {name}", patterns) for name, patterns in (
+        ("only", only), ("skip", skip), ("expect_fail", expect_fail)))
     adapter = adapter if hasattr(adapter, "answer") else Module(adapter)
     chosen = [operation for name, operation in REGISTER.items()
               if _matches(name, only) and not _matches(name, skip)]
@@ -124,3 +155,29 @@ def run(adapter: Any, operation: Operation, truths: list[Truth] | None = None) -
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def implemented(adapter: Any) -> list[str]:
+    """The names of the operations that an adapter has."""
+    adapter = adapter if hasattr(adapter, "answer") else Module(adapter)
+    return [name for name, operation in REGISTER.items() if adapter.has(operation)]
+
+
+def pytest_function(adapter: Any) -> Callable:
+    """A test for pytest, parametrised by what the adapter has. In a test file of your own:
+
+        import my_adapter
+        from refvdm.conformance import pytest_function
+        test_conformance = pytest_function(my_adapter)
+    """
+    import pytest
+
+    @pytest.mark.parametrize("operation", implemented(adapter))
+    def test_conformance(operation: str) -> None:
+        (verdict,) = check(adapter, only=[operation]).verdicts
+        if verdict.status == MISSING:
+            pytest.skip("not implemented")
+        if verdict.status != PASS:
+            pytest.fail(f"{verdict.name}: {verdict.failed} of {verdict.cases} cases, worst error "
+                        f"{verdict.worst:.3g} tolerances: {verdict.why}", pytrace=False)
+    return test_conformance

@@ -1,12 +1,14 @@
 """The cases with their right answers as files, for code that this machine cannot run.
 
     DIR/q_step.json     a file per operation: what it is; cases with inputs, outputs, tolerances
+    DIR/schema.json     what such a file looks like, as JSON Schema
     DIR/SHA256SUMS      what `sha256sum -c` reads
 
 A case's outputs are rounded once from extended precision. Its tolerances say how far each number
-may be off in float64 (see judge.py); `condition` is the largest of them in units of eps |y|;
-`separates` names the mistakes that move the case by 100 tolerances or more. Answers that were
-computed elsewhere come back as one file:
+may be off in float64 (see tolerance.py); `condition` is the largest of them in units of eps |y|;
+`flags` are the mistakes that move the case by 100 tolerances or more, and the header has a note on
+each: "it matches if <note>". Cotangents, gradients and log-determinants are inputs and outputs like
+others. Answers that were computed elsewhere come back as one file:
 
     {"q_step": [{"mean": ARRAY, "var": ARRAY}, ...an object per case], ...}
 """
@@ -22,26 +24,29 @@ import numpy as np
 from . import wire
 from .adapter import WrongAnswer, as_numbers
 from .operation import REGISTER, Arrays, Operation
+from .schema import SCHEMA
 from .tolerance import Truth, error, truth, worst
 
-VERSION = 1
-SUMS = "SHA256SUMS"
+VERSION = 2
+SUMS, SCHEMA_FILE = "SHA256SUMS", "schema.json"
 SHIPPED = Path(__file__).with_name("data")  # what write(SHIPPED) wrote
 
 
 def document(operation: Operation) -> dict[str, Any]:
     """All that a file says."""
     cases = [truth(operation, case, np.float64) for case in operation.fixed_cases()]
-    return {"version": VERSION, "operation": operation.name, "equation": operation.equation,
+    return {"schema": SCHEMA_FILE, "version": VERSION, "generator": "refvdm",
+            "operation": operation.name, "equation": operation.equation,
             "summary": operation.summary.strip(), "notes": operation.notes,
             "inputs": operation.inputs, "outputs": operation.outputs,
-            "mistakes": [mistake.name for mistake in operation.mistakes],
+            "number_of_cases": len(cases),
+            "flags": {f"m{i}": mistake.name for i, mistake in enumerate(operation.mistakes)},
             "cases": [_case(operation, case) for case in cases]}
 
 
 def _case(operation: Operation, case: Truth) -> dict[str, Any]:
     outputs = {name: np.asarray(y, np.float64) for name, y in case.outputs.items()}
-    tolerances = {name: np.asarray(y, np.float64) for name, y in case.tolerances.items()}
+    tolerances = {name: _short(y) for name, y in case.tolerances.items()}
     eps, size = np.finfo(float).eps, 0.0
     for name, y in outputs.items():
         some = y != 0
@@ -49,8 +54,13 @@ def _case(operation: Operation, case: Truth) -> dict[str, Any]:
     return {"inputs": {name: np.asarray(x) if isinstance(x, np.generic) else x
                        for name, x in case.inputs.items()},
             "outputs": outputs, "tolerances": tolerances, "condition": float(f"{size:.3g}"),
-            "separates": [mistake.name for mistake in operation.mistakes
-                          if _size(operation, case, mistake) >= 100]}
+            "flags": [f"m{i}" for i, mistake in enumerate(operation.mistakes)
+                      if _size(operation, case, mistake) >= 100]}
+
+
+def _short(y: np.ndarray) -> np.ndarray:
+    """Three digits are enough of a tolerance, and do not depend on the platform's logarithm."""
+    return np.array([float(f"{v:.3g}") for v in np.ravel(y)]).reshape(y.shape)
 
 
 def _size(operation: Operation, case: Truth, mistake: Any) -> float:
@@ -68,6 +78,8 @@ def write(directory: str | Path) -> list[Path]:
     for operation in REGISTER.values():
         files.append(folder / f"{operation.name}.json")
         files[-1].write_bytes(_text(document(operation)).encode())
+    files.append(folder / SCHEMA_FILE)
+    files[-1].write_text(json.dumps(SCHEMA, indent=1) + "\n", encoding="utf-8", newline="\n")
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
     (folder / SUMS).write_bytes("".join(sums).encode())
     return files
@@ -100,6 +112,8 @@ def read(directory: str | Path) -> dict[str, list[Truth]]:
         content = (folder / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError(f"{folder / name} is not the file that {SUMS} describes")
+        if name == SCHEMA_FILE:
+            continue
         document = json.loads(content)
         if document["version"] != VERSION:
             raise ValueError(f"{folder / name} has version {document['version']}, expected "

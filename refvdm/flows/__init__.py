@@ -1,4 +1,4 @@
-"""Flows, 13.1.
+"""Flows, §13.1.
 
 layer.py    what a layer is, and a table of conventions
 plu.py      the PLU layer

@@ -1,4 +1,5 @@
-"""A flow: layers one after the other, and the likelihood of data under a standard normal base."""
+"""A flow (§13.1): layers one after the other, and the likelihood of data under a standard normal
+base."""
 from __future__ import annotations
 
 import math

@@ -57,9 +57,11 @@ class Layer(Protocol):
         """theta at the start; data (batch, ...) is what `forward` will see first, or None."""
         return {}
 
-    def forward(self, theta: Tree, x: Array, /) -> tuple[Array, Array]: ...
+    def forward(self, theta: Tree, x: Array, /) -> tuple[Array, Array]:
+        """(y, log|det dy/dx| (batch,), nats) for x (batch, ...)."""
 
-    def inverse(self, theta: Tree, y: Array, /) -> tuple[Array, Array]: ...
+    def inverse(self, theta: Tree, y: Array, /) -> tuple[Array, Array]:
+        """(x, log|det dx/dy| (batch,), nats) for y (batch, ...)."""
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of one example of y, given that of x."""

@@ -43,7 +43,7 @@ def plu(W):
         A[swap], rows[swap] = A[back], rows[back]
         for i in range(k + 1, len(W)):
             A[i] = A[i] - A[i, k] / A[k, k] * A[k]
-    P = eye(len(W), dtype=W.dtype)[np.argsort(rows)]
+    P = eye(len(W), dtype=W.dtype)[np.argsort(rows)]  # P^T W is W[rows]
     return P, *lu(P.T @ W)
 
 

@@ -119,7 +119,8 @@ def adjoint_state(dL, field, z, t, T1, theta, n):
 @identity("13.11", "a(t) = a(t + ε) ∂z(t + ε)/∂z(t)")
 def chain_rule(dL, field, z, t, eps, T1, theta, n):
     z_next = ode_solver(field.f, z, t, t + eps, theta, n)
-    a, a_next = (adjoint_state(dL, field, *at, T1, theta, n) for at in ((z, t), (z_next, t + eps)))
+    a = adjoint_state(dL, field, z, t, T1, theta, n)
+    a_next = adjoint_state(dL, field, z_next, t + eps, T1, theta, n)
     return a, a_next @ dz_dz(field, z, t, t + eps, theta, n)
 
 
@@ -127,7 +128,8 @@ def chain_rule(dL, field, z, t, eps, T1, theta, n):
           printed="∂/∂z ∫_t^{t+ε} f ds = ε ∂f/∂z, right up to O(ε²)")
 def quotient(dL, field, z, t, eps, T1, theta, n):
     z_next = ode_solver(field.f, z, t, t + eps, theta, n)
-    a, a_next = (adjoint_state(dL, field, *at, T1, theta, n) for at in ((z, t), (z_next, t + eps)))
+    a = adjoint_state(dL, field, z, t, T1, theta, n)
+    a_next = adjoint_state(dL, field, z_next, t + eps, T1, theta, n)
     return (a_next - a) / eps, -a @ field.df_dz(z, t, theta)
 
 

@@ -100,11 +100,12 @@ def prose(words):
     for i in range(0, len(parts), 2):
         parts[i] = re.sub(r"§(13(?:\.\d)+)|(?<![\d.])(13\.\d+)(?![\d.]*\d)( \w+)?", link, parts[i])
     for i in range(1, len(parts), 2):  # what ends a clause stays with the formula before it
-        ending = re.match(r"[,.;:?)’”]*", parts[i + 1])[0]
+        rest = parts[i + 1].lstrip(",.;:?)’”")
+        ending = parts[i + 1][: len(parts[i + 1]) - len(rest)]
         before, tag, last = mathml.html(parts[i]).rpartition("<math")
         whole = tag + last + ending
         parts[i] = before + (f'<span class="keep">{whole}</span>' if ending and tag else whole)
-        parts[i + 1] = parts[i + 1][len(ending) :]
+        parts[i + 1] = rest
     return "".join(parts)
 
 

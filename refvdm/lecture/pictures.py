@@ -105,6 +105,7 @@ def adjoint_state(plt, rng):
         ax.plot(times[::4], [(up - down) / (2 * h) for up, down in pushed], mark, color=TWO,
                 mfc="none", label=f"(L(z + h e{'₁₂'[j]}) − L(z − h e{'₁₂'[j]}))/2h")
     ax.plot([], [], color=ONE, label="da/dt = −a ∂f/∂z")
+    ax.set_ylim(bottom=-4)  # room for the legend
     ax.legend()
     other, bx = panel(plt, "[a(t + ε) − a(t)]/ε against −a ∂f/∂z", "ε", "difference",
                       xscale="log", yscale="log")

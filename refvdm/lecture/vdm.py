@@ -2,6 +2,7 @@
 
 alpha is indexed as in the lecture: alpha[1], ..., alpha[T], with alpha[0] = 1. A path is
 x = [x_0, x_1, ..., x_T]. p[t](x_t) is p_θ(x_{t-1} | x_t), as in hvae.py; p[1] is the decoder.
+The densities of q and the KL are 13.25-13.28, in loss.py.
 """
 import numpy as np
 from numpy import log, sqrt
@@ -13,13 +14,13 @@ from .loss import KL, alpha_bar, q_marginal, q_posterior, q_step
 section("§13.4.2", "From MHVAE to Variational Diffusion Models")
 
 
-@identity("13.4.2 restriction 1", "dim x_t = dim x_0 for t = 1..T")
+@identity("§13.4.2 restriction 1", "dim x_t = dim x_0 for t = 1..T")
 def dimensions(x_0, alpha, eps):
     x = [q_marginal(x_0, alpha, t).draw(eps[t - 1]) for t in range(1, len(alpha))]
     return np.array([x_t.size for x_t in x]), np.array([x_0.size for _ in x])
 
 
-@equation("13.4.2 restriction 2", "q_φ(x_t | x_{t-1}) = N(x_t; μ_t(x_{t-1}), Σ_t), with "
+@equation("§13.4.2 restriction 2", "q_φ(x_t | x_{t-1}) = N(x_t; μ_t(x_{t-1}), Σ_t), with "
           "μ_t = √α_t x_{t-1} and Σ_t = (1 - α_t) I: at most the numbers α_t are learned",
           printed="μ_t(x_t), Σ_t(x_t); \"centered around\" x_{t-1}, but it is √α_t x_{t-1}",
           machine="refvdm.vdm.VDM.as_mhvae")
@@ -28,7 +29,7 @@ def encoder(alpha):
     return [None] + [lambda x, t=t: q_step(x, alpha, t) for t in range(1, len(alpha))]
 
 
-@equation("13.4.2 restriction 3", "KL(q(x_T | x_0) ‖ N(0, I)) = ½ Σ [ᾱ_T x_0² - ᾱ_T - "
+@equation("§13.4.2 restriction 3", "KL(q(x_T | x_0) ‖ N(0, I)) = ½ Σ [ᾱ_T x_0² - ᾱ_T - "
           "log(1 - ᾱ_T)], which goes to 0 as ᾱ_T does",
           printed="x_T is a standard Gaussian", machine="refvdm.vdm.prior_kl")
 def prior_kl(x_0, alpha):
@@ -36,7 +37,7 @@ def prior_kl(x_0, alpha):
     return 0.5 * np.sum(abar_T * x_0**2 - abar_T - log(1 - abar_T))
 
 
-@as_printed("13.4.2 restriction 3")
+@as_printed("§13.4.2 restriction 3")
 def printed_prior_kl(x_0, alpha):
     return 0 * x_0[0]
 

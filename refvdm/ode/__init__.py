@@ -2,7 +2,8 @@
 wrong it is.
 
 Forward: field.py is what the caller writes, tableau.py the Runge-Kutta methods, controller.py the
-step policies of four libraries, problem.py what is asked for, steps.py the walking, solve.py the
+step policies of four libraries, problem.py what is asked for, state.py
+a state that is a tree, steps.py the walking, solve.py the
 initial value problem.
 
 Backward: linearise.py is a field and its pullback, adjoint.py the augmented state backward in time,
@@ -18,6 +19,7 @@ from .modes import Adjoint, ReconstructionWarning, adjoint
 from .odeint import odeint
 from .report import GradientReport, ModeReport, gradient_report
 from .solve import Solution, Stats, TimeWarning, solve
+from .state import TreeSolution
 from .steps import SolverError, StepRecord
 from .tableau import METHODS, Tableau
 
@@ -36,6 +38,7 @@ __all__ = [
     "Tableau",
     "TimeWarning",
     "Trajectory",
+    "TreeSolution",
     "adjoint",
     "gradient_report",
     "odeint",

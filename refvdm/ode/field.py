@@ -38,6 +38,18 @@ class Field(Protocol):
     def __call__(self, z: np.ndarray, t: np.ndarray, theta: Tree, /) -> np.ndarray: ...
 
 
+def check_z_first(f: Any) -> None:
+    """TypeError for a function whose first parameter is called t: written by another's habit."""
+    names = getattr(getattr(f, "__code__", None), "co_varnames", ())
+    if names[:1] == ("t",):
+        raise _swapped("has t as its first parameter")
+
+
+def _swapped(what: str) -> TypeError:
+    return TypeError(f"the field is called as f(z, t, theta), z first, but {what} and seems to be "
+                     "written f(t, z, theta), as for SciPy")
+
+
 class Counted(Protocol):
     """dy/dt of a flat state y (n,), written into out; it counts how often f was called."""
 
@@ -58,10 +70,24 @@ class CountedField:
         y.setflags(write=False)  # it is the solver's own state
         self.nfev += 1
         z = y if self.flat else y.reshape(self.shape)
-        dz = self.f(z, np.array(t, self.dtype), self.theta)
+        try:
+            dz = self.f(z, np.array(t, self.dtype), self.theta)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            if self.nfev == 1 and self._t_first(z, np.array(t, self.dtype)):
+                raise _swapped("raises " + type(error).__name__) from error
+            raise
         if type(dz) is not np.ndarray or dz.shape != self.shape or dz.dtype is not self.dtype:
             dz = self.checked(dz)
         out[:] = dz if self.flat else dz.reshape(-1)
+
+    def _t_first(self, z: np.ndarray, t: np.ndarray) -> bool:
+        """Whether f works when it is given t before z."""
+        field: Any = self.f
+        try:
+            dz = getattr(field, "t_first", field)(t, z, self.theta)
+        except Exception:  # noqa: BLE001  it is the caller's, and was not asked for
+            return False
+        return np.shape(dz) == self.shape != ()
 
     def checked(self, dz: Any) -> np.ndarray:
         """What f returned, as an array of z's shape and dtype; ValueError or TypeError."""

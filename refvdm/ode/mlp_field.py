@@ -1,4 +1,5 @@
-"""A neural ODE's field: an MLP of the state, and of the time if asked, and its own backward pass.
+"""A neural ODE's field, NN of 13.8: an MLP of the state, and of the time if asked, and its own
+backward pass.
 """
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Tensor
 from ..autodiff.layer import ACTIVATIONS
 from ..autodiff.tree import is_float
@@ -29,12 +31,15 @@ class MLPField:
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh", time: bool = False):
-        if len(sizes) < 2 or sizes[0] != sizes[-1]:
+        sizes = checks.lengths("MLPField: sizes", sizes, axes=2)
+        time = checks.flag("MLPField: time", time)
+        if sizes[0] != sizes[-1]:
             raise ValueError(f"MLPField: sizes must begin and end with the size of the state, "
                              f"got {sizes!r}")
         self.net, self.time = MLP((sizes[0] + time, *sizes[1:]), activation), time
 
     def init(self, rng: np.random.Generator, dtype: Any = np.float64) -> dict[str, np.ndarray]:
+        """Random parameters, as MLP.init."""
         return self.net.init(rng, dtype)
 
     def __call__(self, z: Any, t: Any, theta: dict) -> Any:

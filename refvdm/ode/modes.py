@@ -1,4 +1,4 @@
-"""The gradient of a loss that sees the solution of an ODE, in four modes.
+"""The gradient of a loss that sees the solution of an ODE, 13.10-13.17, in four modes.
 
     backsolve      adjoint.py: the augmented state, z among it, integrated backward
     interpolated   adjoint.py: the same with z from the interpolant of the forward solution
@@ -27,6 +27,7 @@ from .field import Field
 from .linearise import LinearisedField
 from .problem import Options, check_options
 from .solve import Solution, Stats
+from .state import TreeField, TreeSolution
 from .steps import SolverError
 from .variational import variational
 
@@ -82,7 +83,8 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
             restart: bool = False) -> Adjoint:
     """The gradient of a loss L by z0, theta and ts, given zs_bar = dL/dzs: 13.10-13.17.
 
-    solution = solve(f, z0, ts, theta) with the same f; zs_bar (len(ts), *z0.shape). method, rtol,
+    solution = solve(f, z0, ts, theta) with the same f; zs_bar (len(ts), *z0.shape), a tree like zs
+    where that is one; then so is all that has z0's shape here. method, rtol,
     atol, step, controller and max_steps are those of the backward pass, by default the solution's.
 
     mode        "backsolve": z, a, a_theta and a_t integrated backward; "interpolated": z from the
@@ -111,24 +113,36 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
     True
     """
     checks.function("adjoint: f", f, "f(z, t, theta)")
-    checks.instance("adjoint: solution", solution, Solution)
-    if mode in ("interpolated", "discrete") and solution.path is None:
-        raise ValueError(
-            f"adjoint: mode {mode!r} needs the steps of the way forward, but this solution was "
-            f"made with dense=False; solve with dense=True, or use {named('backsolve')}")
-    check_mode("adjoint", mode, seminorm, restart)
-    trajectory = checks.flag("adjoint: trajectory", trajectory)
-    zs_bar = _check_zs_bar(zs_bar, solution)
+    if isinstance(solution, TreeSolution):
+        return _of_tree(f, solution, zs_bar, mode=mode, trajectory=trajectory, method=method,
+                        rtol=rtol, atol=atol, step=step, controller=controller,
+                        max_steps=max_steps, seminorm=seminorm, restart=restart)
     given = {"method": method, "rtol": rtol, "atol": atol, "controller": controller,
              "step": step, "max_steps": max_steps}
+    checks.instance("adjoint: solution", solution, Solution)
+    return go_back("adjoint", f, solution, zs_bar, mode, given, trajectory=trajectory,
+                   seminorm=seminorm, restart=restart)
+
+
+def go_back(who: str, f: Field, solution: Solution, zs_bar: Any, mode: str, given: dict[str, Any],
+            *, trajectory: bool, seminorm: bool, restart: bool) -> Adjoint:
+    """`adjoint`, for a caller that calls the mode its own way."""
+    if mode in ("interpolated", "discrete") and solution.path is None:
+        raise ValueError(
+            f"{who}: {named(who, mode)} needs the steps of the way forward, but this solution was "
+            f"made with dense=False; solve with dense=True, or use {named(who, 'backsolve')}")
+    check_mode(who, mode, seminorm, restart)
+    trajectory = checks.flag(f"{who}: trajectory", trajectory)
+    zs_bar = _check_zs_bar(zs_bar, solution)
     given = {name: value for name, value in given.items() if value is not None}
     if mode == "discrete" and given:
-        raise ValueError(f"adjoint: mode 'discrete' walks back over the solution's own steps and "
+        raise ValueError(f"{who}: {named(who, mode)} walks back over the solution's own steps and "
                          f"takes no {', '.join(given)}")
-    options = check_options("adjoint", **(solution.options._asdict() | given))
+    options = check_options(who, **(solution.options._asdict() | given))
     if mode != "discrete" and any(isinstance(x, np.ndarray) for x in (options.rtol, options.atol)):
-        raise ValueError("adjoint: the solution's rtol or atol has a number for every element of "
-                         "z0, the way back has other states: give rtol and atol for it")
+        raise ValueError(f"{who}: the solution's rtol or atol has a number for every element of "
+                         f"z0, the way back has other states: give rtol and atol for it"
+                         + (" in backward" if who == "odeint" else ""))
 
     field = LinearisedField(f, solution.theta, solution.z0)
     try:
@@ -144,9 +158,10 @@ def adjoint(f: Field, solution: Solution, zs_bar: Any, *, mode: str = "backsolve
             else:
                 found = variational(field, solution, zs_bar, options)
     except SolverError as error:
-        raise SolverError(error.reason, error.t, f"{error}{_advice(mode)}") from None
+        where = f"{named(who, mode)}, " if mode == "forward" else ""
+        raise SolverError(error.reason, error.t, f"{where}{error}{_advice(who, mode)}") from None
 
-    _check_found(found, mode, solution)
+    _check_found(who, found, mode, solution)
     missed, shape = found.reconstruction_error, solution.z0.shape
     return Adjoint(found.z0.astype(solution.z0.dtype).reshape(shape),
                    field.gradient_tree(found.theta), found.ts, mode,
@@ -162,8 +177,8 @@ def check_mode(who: str, mode: Any, seminorm: Any = False, restart: Any = False)
     checks.one_of(f"{who}: {'mode' if who == 'adjoint' else 'gradient'}", mode, MODES)
     for name, value, modes in (("seminorm", seminorm, MODES[:2]), ("restart", restart, MODES[:1])):
         if checks.flag(f"{who}: {name}", value) and mode not in modes:
-            raise ValueError(f"{who}: {name} is an option of {' and '.join(map(named, modes))}, "
-                             f"got {mode!r}")
+            known = " and ".join(named(who, mode) for mode in modes)
+            raise ValueError(f"{who}: {name} is an option of {known}, got {mode!r}")
 
 
 def check_backward(mode: str, options: Options, backward: Any) -> dict[str, Any]:
@@ -183,6 +198,18 @@ def check_backward(mode: str, options: Options, backward: Any) -> dict[str, Any]
     return backward
 
 
+def _of_tree(f: Field, solution: TreeSolution, zs_bar: Tree, **options: Any) -> Adjoint:
+    """`adjoint` where z0 is a tree: so are zs_bar and all that has the shape of z0."""
+    state, flat = solution.state, solution.flat
+    zs_bar = state.joined("adjoint: zs_bar = dL/dzs", zs_bar, (len(flat.ts),))
+    found = adjoint(TreeField(f, state), flat, zs_bar, **options)
+    missed, way = found.reconstruction_error, found.trajectory
+    return found._replace(
+        z0=state.tree(found.z0),
+        reconstruction_error=None if missed is None else state.tree(missed),
+        trajectory=way and way._replace(z=state.rows(way.z), a=state.rows(way.a)))
+
+
 def _check_zs_bar(zs_bar: Any, solution: Solution) -> np.ndarray:
     """dL/dzs as (len(ts), n), in z0's dtype."""
     if isinstance(zs_bar, Tensor):
@@ -198,22 +225,22 @@ def _check_zs_bar(zs_bar: Any, solution: Solution) -> np.ndarray:
 # ---------------------------------------------------------------- what came of it
 
 
-def named(mode: str) -> str:
-    """A mode as both functions spell it."""
-    return f"mode={mode!r} (in odeint gradient={mode!r})"
+def named(who: str, mode: str) -> str:
+    """A mode by the argument that this function's caller has."""
+    return f"{'gradient' if who == 'odeint' else 'mode'}={mode!r}"
 
 
-def _advice(mode: str) -> str:
+def _advice(who: str, mode: str) -> str:
     other = {"backsolve": "interpolated", "interpolated": "discrete"}.get(mode)
-    return f". {named(other)} may get there" if other else ""
+    return f". {named(who, other)} may get there" if other else ""
 
 
-def _check_found(found: Gradient, mode: str, solution: Solution) -> None:
+def _check_found(who: str, found: Gradient, mode: str, solution: Solution) -> None:
     """SolverError for a gradient that is not finite; a warning for one that is worth nothing."""
     if not all(np.isfinite(bar).all() for bar in (found.z0, found.theta, found.ts)):
         raise SolverError("not finite", float(solution.ts[0]), (
-            f"mode {mode!r}: the gradient is not finite; along this solution it, or a derivative "
-            f"of f, is infinite or too large for {solution.z0.dtype}"))
+            f"{named(who, mode)}: the gradient is not finite; along this solution it, or a "
+            f"derivative of f, is infinite or too large for {solution.z0.dtype}"))
     if found.reconstruction_error is None:
         return
     missed = rms(found.reconstruction_error)
@@ -221,8 +248,8 @@ def _check_found(found: Gradient, mode: str, solution: Solution) -> None:
     if not missed <= 0.1 * size:
         ratio = missed / size if size else math.inf
         warnings.warn(
-            f"mode 'backsolve': z integrated backward misses z0 by {missed:.2g}, {ratio:.2g} times "
-            f"the size of z. This gradient was taken along something that is not the solution, so "
-            f"it is worth nothing without a check. The field contracts too strongly, or the steps "
-            f"are too long, to be followed backward. Use {named('discrete')}",
-            ReconstructionWarning, stacklevel=3)
+            f"{named(who, mode)}: z integrated backward misses z0 by {missed:.2g}, {ratio:.2g} "
+            f"times the size of z. This gradient was taken along something that is not the "
+            f"solution, so it is worth nothing without a check. The field contracts too strongly, "
+            f"or the steps are too long, to be followed backward. Use {named(who, 'discrete')}",
+            ReconstructionWarning, stacklevel=4)

@@ -1,4 +1,4 @@
-"""The solution of an ODE as one differentiable operation, for use inside vjp and grad."""
+"""The solution of an ODE, 13.8, as one differentiable operation, for use inside vjp and grad."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,15 +8,17 @@ import numpy as np
 
 from ..autodiff import Tensor, defvjp, ravel
 from ..autodiff.tree import Tree, is_float, leaves
-from .field import Field
-from .modes import adjoint, check_backward, check_mode
+from .field import Field, check_z_first
+from .modes import BACKWARD, check_backward, check_mode, go_back
 from .problem import check_options
 from .solve import Solution, solve
+from .state import TreeField, TreeState, is_tree
 
 
 def odeint(f: Field, z0: Any, ts: Any, theta: Tree = (), *, gradient: str = "discrete",
            backward: dict[str, Any] | None = None, **options: Any) -> Any:
     """zs (len(ts), *z0.shape) as from `solve`; inside vjp or grad differentiable in z0, ts, theta.
+    Of a z0 that is a tree, such a tree.
 
     gradient   the mode of `adjoint`. "discrete", the gradient of what was computed, never fails
                where the solution did not; "backsolve" is 13.17, "interpolated" between them,
@@ -38,9 +40,17 @@ def odeint(f: Field, z0: Any, ts: Any, theta: Tree = (), *, gradient: str = "dis
     if "dense" in options:
         raise ValueError("odeint: dense follows from gradient; use solve for dense output")
     for name, x in (("z0", z0), ("ts", ts)):
-        if isinstance(x, (list, tuple)) and any(type(part) is Tensor for part in x):
+        if isinstance(x, (list, tuple)) and not (name == "z0" and is_tree(x)) and any(
+                type(part) is Tensor for part in x):
             raise TypeError(f"odeint: {name} is a list that holds Tensors; make it one with "
                             f"np.stack or np.concatenate")
+    if is_tree(z0):
+        check_z_first(f)
+        state = TreeState("odeint", z0)
+        options |= {name: state.tolerance(f"odeint: {name}", options[name])
+                    for name in ("rtol", "atol") if name in options}
+        return state.rows(odeint(TreeField(f, state), state.flat, ts, theta, gradient=gradient,
+                                 backward=backward, **options))
     flat, unravel = np.zeros(0), lambda flat: theta
     if any(map(is_float, leaves(theta))):
         flat, unravel = ravel(theta)
@@ -69,8 +79,10 @@ class _Problem(NamedTuple):
         return solution.zs, solution
 
     def adjoint(self, zs_bar: np.ndarray, solution: Solution) -> tuple:
-        back = adjoint(self.f, solution, zs_bar, mode=self.gradient, trajectory=False,
-                       **self.backward)
+        options = {name: self.backward.get(name) for name in BACKWARD}
+        back = go_back("odeint", self.f, solution, zs_bar, self.gradient, options,
+                       trajectory=False, seminorm=self.backward.get("seminorm", False),
+                       restart=self.backward.get("restart", False))
         flat_bar = ravel(back.theta)[0] if self.given[2].size else self.given[2]
         return back.z0, back.ts, flat_bar
 

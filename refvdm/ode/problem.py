@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..autodiff import Tensor
+from ..names import foreign
 from .controller import CONTROLLERS
 from .tableau import METHODS, Tableau
 
@@ -77,8 +78,11 @@ def check_state(z0: Any) -> np.ndarray:
     """z0 as an array of its own, float64 or float32, finite; TypeError or ValueError otherwise."""
     if isinstance(z0, Tensor):
         raise TypeError("solve: z0 is a Tensor; inside vjp or grad use refvdm.ode.odeint")
-    if not isinstance(z0, np.ndarray):
-        z0 = np.array(z0)  # a number or nested lists
+    if not isinstance(z0, np.ndarray) and not foreign(z0):
+        try:
+            z0 = np.array(z0)  # a number or nested lists
+        except ValueError as error:
+            raise ValueError(f"solve: z0 must be one array: {error}") from None
     z0 = checks.floats("solve: z0", z0, (...,))
     if z0.dtype not in (np.float32, np.float64):
         raise TypeError(f"solve: z0 must be of dtype float64 or float32, got dtype {z0.dtype}; "

@@ -9,15 +9,16 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from .. import checks
 from ..autodiff import tree_map
 from ..autodiff.tree import Tree
-from .field import Counted, CountedField, Field
+from .field import Counted, CountedField, Field, check_z_first
 from .problem import Options, check_options, check_state, check_times, spread
+from .state import TreeField, TreeSolution, TreeState, is_tree
 from .steps import Log, SolverError, Step, StepRecord, fixed_grid, interpolate, walk
 
 
@@ -128,14 +129,15 @@ def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5
           max_step: float = math.inf, dense: bool = True) -> Solution:
     """z(ts[i]) for dz/dt = f(z, t, theta), z(ts[0]) = z0 (13.7, 13.8 with f at z(t)).
 
-    f(z, t, theta) -> dz/dt as in Field; z0 of any shape, float64 or float32; ts (n,) times in
-    increasing or decreasing order, equal ones allowed; theta any tree.
+    f(z, t, theta) -> dz/dt as in Field, z first (SciPy has t first); z0 of any shape, float64 or
+    float32; ts (n,) times in increasing or decreasing order, equal ones allowed; theta any tree.
+    z0 may be a tree of arrays too: then f takes and returns such trees, and the Solution has them.
 
     method      euler, midpoint, heun, rk4 (classical), rk4_38 (torchdiffeq's rk4), bosh3, dopri5
     rtol, atol  adaptive steps keep the estimated error of each below atol + rtol |z|, by rms over
-                the elements; numbers, or arrays that broadcast against z0. The ts never change
-                these steps: outputs inside a step come from the interpolant, Shampine's quartic
-                for dopri5, cubic Hermite otherwise
+                the elements; numbers, arrays that broadcast against z0, or trees of these where z0
+                is one. The ts never change these steps: outputs inside a step come from the
+                interpolant, Shampine's quartic for dopri5, cubic Hermite otherwise
     step        fixed steps instead, each [ts[i], ts[i+1]] in ceil(length / step) equal ones; the
                 only way for a method without error estimate
     controller  whose step policy: scipy, torchdiffeq, jax or diffrax (controller.py)
@@ -155,6 +157,20 @@ def solve(f: Field, z0: Any, ts: Any, theta: Tree = (), *, method: str = "dopri5
     (True, (2, 1))
     """
     checks.function("solve: f", f, "f(z, t, theta)")
+    check_z_first(f)
+    if is_tree(z0):
+        state = TreeState("solve", z0)
+        try:
+            flat = solve(TreeField(f, state), state.flat, ts, theta, method=method,
+                         rtol=state.tolerance("solve: rtol", rtol),
+                         atol=state.tolerance("solve: atol", atol), controller=controller,
+                         step=step, max_steps=max_steps, first_step=first_step, max_step=max_step,
+                         dense=dense)
+        except SolverError as error:
+            if error.solution is not None:
+                error.solution = cast(Solution, TreeSolution(error.solution, state))
+            raise
+        return cast(Solution, TreeSolution(flat, state))
     options = check_options("solve", method=method, rtol=rtol, atol=atol, controller=controller,
                             step=step, max_steps=max_steps, first_step=first_step,
                             max_step=max_step)

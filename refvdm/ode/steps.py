@@ -10,7 +10,7 @@ import itertools
 import math
 from array import array
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -250,8 +250,13 @@ def _stuck(t: float, last_ratio: float, options: Options) -> SolverError:
                              f"of f")
     return SolverError(
         "step too small", t, f"the step size fell below the spacing of floating point numbers at "
-                             f"t = {t:g} (rtol {options.rtol:g}, atol {options.atol:g}): the "
+                             f"t = {t:g} (rtol {_least(options.rtol)}, atol "
+                             f"{_least(options.atol)}): the "
                              f"solution may blow up there, or be too stiff")
+
+
+def _least(tolerance: Any) -> str:
+    return f"{np.min(tolerance):g}" + (" at the least" if np.ndim(tolerance) else "")
 
 
 def _too_many(steps: str, t: float, end: float, options: Options) -> SolverError:

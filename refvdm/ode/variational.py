@@ -51,8 +51,7 @@ def variational(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
     try:
         run = solve_field(_Variation(field, n), start, solution.ts, options, dense=False)
     except SolverError as error:
-        where = "mode 'forward', the variational equation"
-        raise SolverError(error.reason, error.t, f"{where}: {error}") from None
+        raise SolverError(error.reason, error.t, f"the variational equation: {error}") from None
     zs, S = run.zs[:, :n], run.zs[:, n:].reshape(len(ts), n, -1)
     bar = sum((g @ S_i for g, S_i in zip(zs_bar, S)), np.zeros(n + field.n_theta, z0.dtype))
     later = sum((g @ S_i[:, :n] for g, S_i in zip(zs_bar[1:], S[1:])), np.zeros(n, z0.dtype))

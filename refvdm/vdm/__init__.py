@@ -1,4 +1,4 @@
-"""Variational diffusion models, 13.4.
+"""Variational diffusion models, §13.4: 13.22-13.29.
 
     schedule.py             the noise levels
     learned.py              noise levels and variances that are learned
@@ -18,7 +18,7 @@
     probability_flow.py     the same without noise, and log-likelihood
     evaluate.py             the bound over a data set
 """
-from .continuous import continuous_kl
+from .continuous import Integral, continuous_kl, continuous_kl_quadrature
 from .decoder import (
     CategoricalDecoder,
     DiscretizedGaussianDecoder,
@@ -30,9 +30,21 @@ from .evaluate import EvaluationError, evaluate
 from .forms import Forms, elbo_forms
 from .forward import q_marginal, q_posterior, q_step, sample_q
 from .kl import diffusion_kl, diffusion_kl_general, prior_kl
-from .learned import LearnedSchedule, LearnedVariance, log_variances, optimal_variance
+from .learned import (
+    LearnedSchedule,
+    LearnedVariance,
+    log_variance_between,
+    log_variances,
+    optimal_variance,
+)
 from .model import Prediction
-from .parametrisation import ConvertedDenoiser, convert, loss_weight, weighted_error
+from .parametrisation import (
+    ConvertedDenoiser,
+    ExplodingDenoiser,
+    convert,
+    loss_weight,
+    weighted_error,
+)
 from .probability_flow import flow_log_prob, flow_sample
 from .sample import ancestral_path, ddim_path, ddim_sample
 from .schedule import Schedule
@@ -46,14 +58,17 @@ __all__ = [
     "DiscretizedGaussianDecoder",
     "EvaluationError",
     "ExactDecoder",
+    "ExplodingDenoiser",
     "Forms",
     "GaussianDecoder",
+    "Integral",
     "LearnedSchedule",
     "LearnedVariance",
     "Prediction",
     "Schedule",
     "ancestral_path",
     "continuous_kl",
+    "continuous_kl_quadrature",
     "convert",
     "ddim_path",
     "ddim_sample",
@@ -63,6 +78,7 @@ __all__ = [
     "evaluate",
     "flow_log_prob",
     "flow_sample",
+    "log_variance_between",
     "log_variances",
     "loss_weight",
     "optimal_variance",

@@ -70,6 +70,17 @@ class Constructors:
         with np.errstate(divide="ignore"):
             return cls(np.log1p(-abar) - np.log(abar))
 
+    @classmethod
+    def from_sigmas(cls, sigmas: Any) -> Any:
+        """From σ_1..σ_T (T,), rising, of levels that explode, x_0 + σ_t eps: x_t/√ᾱ_t has
+        σ_t² = (1 - ᾱ_t)/ᾱ_t, so gamma_t = 2 log σ_t. ValueError otherwise."""
+        sigmas = checks.reals("from_sigmas: sigmas", sigmas, (...,))
+        if sigmas.ndim != 1 or len(sigmas) < 2 or not (
+                sigmas[0] > 0 and np.all(np.diff(sigmas) > 0)):
+            raise ValueError("from_sigmas: expected sigmas, rising positive numbers of shape (T,), "
+                             f"T >= 2, got shape {sigmas.shape}, {span(sigmas)}")
+        return cls(2 * np.log(sigmas))
+
     def rescale_zero_terminal_snr(self) -> Any:
         """The same levels, stretched until ᾱ_T = 0 and ᾱ_1 stays (Lin et al. 2024, algorithm 1):
 

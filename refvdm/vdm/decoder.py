@@ -7,7 +7,10 @@ A decoder is anything with these two methods (model.Decoder):
     sample(x_1, prediction, schedule, eps)        a draw of x_0, made from standard normal eps of
                                                   x_0's shape
 
-prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits or None.
+prediction is what the denoiser says at x_1, t = 1: .x_0_hat, and .logits and .log_variance or None.
+
+The variance of a Gaussian decoder is a number, or "network": for each element that of
+log_variance_between at t = 1, in a VDM(variance="network").
 """
 from __future__ import annotations
 
@@ -19,14 +22,15 @@ from scipy.special import log_ndtr, ndtr
 
 from .. import checks
 from ..autodiff import Array, Tensor, log_softmax, stop_gradient
-from ..gaussian import LOG_2PI, squared_distance, sum_per_example
+from ..gaussian import LOG_2PI, log_normal, squared_distance, sum_per_example
+from .learned import NETWORK
 from .model import Prediction
 from .schedule import Schedule, scales
 
 
 class GaussianDecoder:
     """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. ValueError unless variance
-    is positive and finite.
+    is positive and finite, or "network".
 
     >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
     >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
@@ -34,16 +38,20 @@ class GaussianDecoder:
     [2.767, 2.767, 2.767]
     """
 
-    def __init__(self, variance: float):
-        self.variance = checks.positive("GaussianDecoder: variance", variance)
+    def __init__(self, variance: float | str):
+        self.variance: Any = _variance("GaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
+        if self.variance is NETWORK:
+            return sum_per_example(log_normal(x_0, prediction.x_0_hat, prediction.log_variance))
         # log N(x_0; x̂_0, variance I), the sum of log_normal over an example's D elements
         error, D = squared_distance(x_0, prediction.x_0_hat), x_0.size // len(x_0)
         return error * (-0.5 / self.variance) - 0.5 * D * (LOG_2PI + math.log(self.variance))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
-        return prediction.x_0_hat + float(np.sqrt(self.variance)) * eps
+        """x_0, a draw made from standard normal eps of x_0's shape."""
+        return prediction.x_0_hat + _deviation(self.variance, prediction) * eps
 
 
 class DiscretizedGaussianDecoder:
@@ -64,30 +72,43 @@ class DiscretizedGaussianDecoder:
     (3,)
     """
 
-    def __init__(self, levels: Any, variance: float):
+    def __init__(self, levels: Any, variance: float | str):
         self.levels = rising("DiscretizedGaussianDecoder: levels", levels)
-        self.variance = checks.positive("DiscretizedGaussianDecoder: variance", variance)
+        self.variance: Any = _variance("DiscretizedGaussianDecoder: variance", variance)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         k = np.argmax(one_hot("DiscretizedGaussianDecoder", x_0, self.levels), axis=-1)
-        deviation = math.sqrt(self.variance)
-        # an open end is FAR out: infinity would meet 0 in a gradient
-        inner = (self.levels[1:] + self.levels[:-1]) / 2
-        ends = np.concatenate([[-FAR * deviation], inner, [FAR * deviation]]).astype(x_0.dtype)
+        inner, last = (self.levels[1:] + self.levels[:-1]) / 2, len(self.levels) - 1
+        ends = np.concatenate([inner[:1], inner, inner[-1:]]).astype(x_0.dtype)
+        deviation = _deviation(self.variance, prediction)
         low, high = ((end - prediction.x_0_hat) / deviation for end in (ends[k], ends[k + 1]))
+        # an open end is FAR out: infinity would meet 0 in a gradient
+        low, high = np.where(k == 0, -FAR, low), np.where(k == last, FAR, high)
         flip = stop_gradient(low + high) > 0  # by symmetry the same bin on the other side
         below = log_ndtr(np.where(flip, -high, low))
         above = log_ndtr(np.where(flip, -low, high))
         return sum_per_example(above + log_one_minus_exp(below - above))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
-        x = prediction.x_0_hat + math.sqrt(self.variance) * eps
+        """x_0, a draw made from standard normal eps of x_0's shape."""
+        x = prediction.x_0_hat + _deviation(self.variance, prediction) * eps
         inner = (self.levels[1:] + self.levels[:-1]) / 2
         k = np.searchsorted(inner, checks.unrecorded("sample", x, "a level has no gradient"))
         return self.levels.astype(x_1.dtype)[k]
 
 
 FAR = 1e8
+
+
+def _variance(name: str, variance: Any) -> Any:
+    return NETWORK if isinstance(variance, str) and variance == NETWORK else checks.positive(
+        name, variance)
+
+
+def _deviation(variance: Any, prediction: Prediction) -> Any:
+    """σ at t = 1: a number, or for each element."""
+    return np.exp(0.5 * prediction.log_variance) if variance is NETWORK else math.sqrt(variance)
 
 
 def log_one_minus_exp(d: Array) -> Array:
@@ -130,11 +151,13 @@ class CategoricalDecoder:
         return log_softmax(logits, axis=-1)
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         chosen = one_hot("CategoricalDecoder", x_0, self.levels)
         log_probs = np.where(chosen, self.log_probs(x_1, prediction, schedule), 0.0)
         return sum_per_example(np.sum(log_probs, axis=-1))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         k, _ = choose(np.exp(self.log_probs(x_1, prediction, schedule)), eps)
         return self.levels.astype(x_1.dtype)[k]
 
@@ -163,12 +186,15 @@ class ExactDecoder:
         self.denoiser = denoiser
 
     def with_schedule(self, schedule: Schedule) -> ExactDecoder:
+        """The same for other noise levels."""
         return ExactDecoder(self.denoiser.with_schedule(schedule))
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
+        """log p(x_0 | x_1) (batch,), nats, summed over each example."""
         return self.denoiser.log_posterior(x_0, x_1, np.ones(len(x_1), int))
 
     def sample(self, x_1: Array, prediction: Prediction, schedule: Schedule, eps: Array) -> Array:
+        """x_0, a draw made from standard normal eps of x_0's shape."""
         return self.denoiser.sample_posterior(x_1, np.ones(len(x_1), int), eps)
 
 

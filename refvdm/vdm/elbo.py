@@ -21,7 +21,7 @@ from .. import checks
 from ..autodiff import Array
 from .forward import diffuse
 from .kl import kl_prior
-from .model import Model, Prediction
+from .model import Model
 
 
 class ELBO(NamedTuple):
@@ -39,6 +39,7 @@ class ELBO(NamedTuple):
 
     @classmethod
     def of(cls, reconstruction: Any, prior_kl: Any, diffusion_kl: Any) -> ELBO:
+        """The three terms and their total."""
         return cls(reconstruction, prior_kl, diffusion_kl, reconstruction - prior_kl - diffusion_kl)
 
 
@@ -63,7 +64,7 @@ def kl_terms(model: Model, x_0: Array, noise: Noise,
         x = np.reshape(np.broadcast_to(x_0, (len(ts), *x_0.shape)), shape)
         t, eps = np.repeat(ts, n), np.reshape(noise.next(len(ts)), shape)
         x_t = diffuse(model.schedule.at(t, x), x, eps)
-        yield ts, np.reshape(model.kl(x, model.x_0_hat(x_t, t), t), (len(ts), n))
+        yield ts, np.reshape(model.kl(x, model.says(x_t, t), t), (len(ts), n))
 
 
 def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
@@ -75,9 +76,9 @@ def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
     x_1 = diffuse(schedule.at(1, x_0), x_0, eps[0])
     x_t = diffuse(schedule.at(t, x_0), x_0, eps[1])
     both = model.predict(np.concatenate([x_1, x_t]), np.concatenate([np.ones(n, t.dtype), t]))
-    at_1 = Prediction(both.x_0_hat[:n], None if both.logits is None else both.logits[:n])
+    at_1, at_t = both.rows(slice(n)), both.rows(slice(n, None))
     reconstruction = model.log_prob(x_0, x_1, at_1)
-    kl_t = model.kl(x_0, both.x_0_hat[n:], t)
+    kl_t = model.kl(x_0, at_t, t)
     return ELBO.of(reconstruction, kl_prior(schedule, x_0), (schedule.T - 1) * kl_t)
 
 

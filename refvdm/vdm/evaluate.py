@@ -1,5 +1,5 @@
-"""The exact bound of a whole data set, in chunks, on one core or on many machines, with the same
-numbers.
+"""The exact bound, 13.24, of a whole data set, in chunks, on one core or on many machines, with
+the same numbers.
 
 The noise belongs to an example: eps of example i is drawn from
 default_rng(SeedSequence(seed, spawn_key=(i,))), whatever chunk it falls into and whoever computes

@@ -1,4 +1,4 @@
-"""The three restrictions of 13.4.2 as code: a VDM is a Markovian hierarchical VAE.
+"""The three restrictions of §13.4.2 as code: a VDM is a Markovian hierarchical VAE.
 
 Its latents have the data's dimension, its encoder is a fixed linear Gaussian (13.22), and x_T is
 standard normal in the limit; what is missing from that is the prior KL of 13.24. So 13.18-13.21
@@ -17,6 +17,7 @@ from ..mhvae import MarkovianHVAE
 from .decoder import ExactDecoder, GaussianDecoder
 from .denoiser import GaussianDenoiser
 from .forward import q_step
+from .learned import NETWORK
 from .model import Decoder, Model
 
 if TYPE_CHECKING:
@@ -63,5 +64,7 @@ def _first_step(model: Model, x_1: Array) -> tuple[Array, Array]:
     if isinstance(decoder, ExactDecoder):
         return decoder.denoiser(None, x_1, ones), decoder.denoiser.posterior_variance(x_1, ones)
     assert isinstance(decoder, GaussianDecoder)  # as_mhvae has made sure
-    variance = np.full((1,) * x_1.ndim, decoder.variance, x_1.dtype)
-    return model.predict(x_1, ones).x_0_hat, variance
+    says = model.predict(x_1, ones)
+    if says.log_variance is not None and decoder.variance is NETWORK:
+        return says.x_0_hat, np.exp(says.log_variance)
+    return says.x_0_hat, np.full((1,) * x_1.ndim, decoder.variance, x_1.dtype)

@@ -49,7 +49,7 @@ def kl_any_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any, log_
 
 def prior_kl(schedule: Schedule, x_0: Array) -> Array:
     """KL(q(x_T | x_0) ‖ N(0, I)) = ½ (ᾱ_T |x_0|² - D ᾱ_T - D log(1 - ᾱ_T)) (batch,), nats; x_0
-    (batch, ...) of D numbers each. It is what is missing from restriction 3 of 13.4.2.
+    (batch, ...) of D numbers each. It is what is missing from restriction 3 of §13.4.2.
 
     >>> from refvdm.vdm import Schedule, prior_kl
     >>> schedule = Schedule.from_alpha_bars([0.8, 0.5])

@@ -1,4 +1,4 @@
-"""α_t "learned as parameters" (13.4.2): a schedule that is a function of parameters, and a reverse
+"""α_t "learned as parameters" (§13.4.2): a schedule that is a function of parameters, and a reverse
 variance that is.
 
 What is learned is gamma_t, rising by construction. All terms of the bound then depend on it: 13.29
@@ -93,8 +93,9 @@ class LearnedVariance:
 
         log σ²_t = v_t log(1 - α_t) + (1 - v_t) log σ_q²_t,    v_t = sigmoid(raw_t)
 
-    init(rng) -> {"raw": (T-1,)} for t = 2..T, at v = 0.02; variance(parameters, schedule) -> log σ²
-    (T-1,). ValueError for parameters of another shape.
+    One number for each t; one for each element, that a network says, is VDM(variance="network"),
+    see `log_variance_between`. init(rng) -> {"raw": (T-1,)} for t = 2..T, at v = 0.02;
+    variance(parameters, schedule) -> log σ² (T-1,). ValueError for parameters of another shape.
 
     >>> from refvdm.vdm import LearnedVariance, Schedule
     >>> variance = LearnedVariance(10)
@@ -106,6 +107,7 @@ class LearnedVariance:
         self.T = checks.integer("LearnedVariance: T", T, 2)
 
     def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """float64 parameters; nothing in them is random."""
         return {"raw": np.full(self.T - 1, -4.0)}
 
     def __call__(self, parameters: dict, schedule: Schedule) -> Array:
@@ -114,6 +116,25 @@ class LearnedVariance:
         small, large = log_variances(schedule)
         v = expit(parameters["raw"])
         return v * large + (1 - v) * small
+
+
+NETWORK = "network"
+
+
+def log_variance_between(schedule: Schedule, share: Array, t: Any) -> Array:
+    """log σ²_t of p(x_{t-1} | x_t) for each element, from the second output of a network (Nichol
+    and Dhariwal 2021): share (batch, ...), t one integer in 1..T or (batch,).
+
+        log σ²_t = share log(1 - α_t) + (1 - share) log σ_q²_t
+
+    At t = 1, where σ_q² is 0, that of t = 2 stands in its place. Nothing keeps share in [0, 1] but
+    the network; theirs gives 2 share - 1. ValueError or TypeError for other t, share not finite.
+    """
+    schedule = checks.instance("log_variance_between: schedule", schedule, Schedule)
+    share = checks.floats("log_variance_between: share", share)
+    t = checks.integers("t", t, len(share), 1, schedule.T)
+    small = schedule.at(np.maximum(t, 2), share).log_posterior_var
+    return share * schedule.at(t, share).log_one_minus_alpha + (1 - share) * small
 
 
 def log_variances(schedule: Schedule) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from ..autodiff import Array
 from ..autodiff.tree import Tree
 from .forward import q_posterior
 from .kl import kl_any_variance, kl_same_variance
+from .learned import NETWORK, log_variance_between
 from .schedule import Schedule, factor
 
 
@@ -20,6 +21,8 @@ class Denoiser(Protocol):
     It may also have
         .logits(theta, x_t, t) -> (batch, ..., K)    a categorical of its own for each element
         .expectation(logits) -> x̂_0                  its mean: then one evaluation gives both
+        .with_variance(theta, x_t, t) -> (x̂_0, share)    its second output, of x_t's shape, for
+                                                     VDM(variance="network"): log_variance_between
         .schedule, .with_schedule(schedule)          when it needs the noise levels; the second
                                                      gives the same denoiser under learned ones
     """
@@ -40,15 +43,20 @@ class Decoder(Protocol):
 
 
 class Prediction(NamedTuple):
-    """What a denoiser says at x_t: x̂_0 of x_t's shape, and logits (batch, ..., K) or None.
+    """What a denoiser says at x_t.
 
     >>> from refvdm.vdm import Prediction
-    >>> Prediction(np.zeros((3, 2)), None)._fields
-    ('x_0_hat', 'logits')
+    >>> Prediction(np.zeros((3, 2)), None).rows(slice(2)).x_0_hat.shape
+    (2, 2)
     """
 
-    x_0_hat: Any
-    logits: Any
+    x_0_hat: Any  # of x_t's shape
+    logits: Any  # (batch, ..., K), or None when it has none
+    log_variance: Any = None  # of p(x_{t-1} | x_t), of x_t's shape, where the network says it
+
+    def rows(self, some: slice) -> Prediction:
+        """What it says of some of the examples."""
+        return Prediction(*(None if says is None else says[some] for says in self))
 
 
 # What the caller's functions return is checked here, where it is taken, and nowhere behind
@@ -74,6 +82,17 @@ def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
     return checks.answer("the denoiser", denoiser, (theta, x_t, t), x_t.shape, t)
 
 
+def two_outputs(who: str, f: Any, theta: Tree, x_t: Array, t: Any) -> tuple[Array, Array]:
+    """What f says at x_t, and beside it the share of log_variance_between, each of x_t's shape.
+    TypeError or ValueError as predict_x_0."""
+    both = checks.called(who, f, theta, x_t, t, t=t)
+    if not isinstance(both, tuple) or len(both) != 2:
+        raise TypeError(f"what {who} returns must be two arrays of x_t's shape, a tuple "
+                        f"(prediction, share), got {type(both).__name__}")
+    return (checks.returned(who, both[0], x_t.shape, t),
+            checks.returned(f"{who} as the share", both[1], x_t.shape, t))
+
+
 def model_of(who: str, vdm: Any, theta: Tree) -> Model:
     """vdm.at(theta); TypeError unless it is a VDM."""
     if not hasattr(vdm, "at") or isinstance(vdm, type):
@@ -93,25 +112,39 @@ class Model(NamedTuple):
     theta: Tree  # the denoiser's own
     schedule: Schedule
     decoder: Decoder
-    log_variance: Any  # of p(x_{t-1} | x_t), (T+1,) indexed by t; None where it is q's
+    # of p(x_{t-1} | x_t), (T+1,) indexed by t; None where it is q's, NETWORK where the denoiser's
+    log_variance: Any
 
     def x_0_hat(self, x_t: Array, t: Any) -> Array:
         return predict_x_0(self.denoiser, self.theta, x_t, t)
 
     def step(self, x_t: Array, t: int) -> tuple[Array, Array]:
         """(mean, var) of p(x_{t-1} | x_t), t in 2..T: q's posterior with x̂_0 in place of x_0."""
-        x_0_hat = self.x_0_hat(x_t, np.full(len(x_t), t))
-        mean, var = q_posterior(self.schedule, x_t, x_0_hat, t)
-        return mean, var if self.log_variance is None else self._variance(x_t, t)
+        says = self.says(x_t, np.full(len(x_t), t))
+        mean, var = q_posterior(self.schedule, x_t, says.x_0_hat, t)
+        return mean, var if self.log_variance is None else np.exp(self._log_var(says, x_t, t))
 
-    def kl(self, x_0: Array, x_0_hat: Array, t: Any) -> Array:
-        """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)) (batch,), t in 2..T."""
+    def kl(self, x_0: Array, says: Prediction, t: Any) -> Array:
+        """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)) (batch,), t in 2..T, for what the denoiser
+        says at x_t."""
         if self.log_variance is None:
-            return kl_same_variance(self.schedule, x_0, x_0_hat, t)
-        log_var = factor(self.log_variance[t], x_0)
-        return kl_any_variance(self.schedule, x_0, x_0_hat, t, log_var)
+            return kl_same_variance(self.schedule, x_0, says.x_0_hat, t)
+        log_var = self._log_var(says, x_0, t)
+        return kl_any_variance(self.schedule, x_0, says.x_0_hat, t, log_var)
+
+    def says(self, x_t: Array, t: Any) -> Prediction:
+        """x̂_0, and the variance where it is the network's; no logits."""
+        if self.log_variance is not NETWORK:
+            return Prediction(self.x_0_hat(x_t, t), None)
+        denoiser: Any = self.denoiser  # the VDM has seen that it has the method
+        x_0_hat, share = two_outputs("denoiser.with_variance", denoiser.with_variance, self.theta,
+                                     x_t, t)
+        return Prediction(x_0_hat, None, log_variance_between(self.schedule, share, t))
 
     def predict(self, x_t: Array, t: Any) -> Prediction:
+        """All that it says."""
+        if self.log_variance is NETWORK:
+            return self.says(x_t, t)
         return predict(self.denoiser, self.theta, x_t, t)
 
     def reconstruction(self, x_0: Array, x_1: Array) -> Array:
@@ -131,5 +164,7 @@ class Model(NamedTuple):
         x_0 = sample(x_1, prediction, self.schedule, eps)
         return checks.returned("decoder.sample", x_0, x_1.shape)
 
-    def _variance(self, x: Array, t: Any) -> Array:
-        return factor(np.exp(self.log_variance[t]), x)
+    def _log_var(self, says: Prediction, x: Array, t: Any) -> Array:
+        if self.log_variance is NETWORK:
+            return says.log_variance
+        return factor(self.log_variance[t], x)

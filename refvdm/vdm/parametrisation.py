@@ -24,7 +24,7 @@ from ..autodiff import Array
 from ..autodiff.tree import Tree
 from ..gaussian import squared_distance
 from .forward import noisy
-from .model import under
+from .model import two_outputs, under
 from .schedule import Schedule, Scheduled, factor
 
 # (source, target): the target from (value, x, a, s)
@@ -62,9 +62,7 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
         checks.one_of(f"convert: {name}", kind, PARAMETRISATIONS)
     x_t = checks.floats("x_t", x_t)
     value = checks.like("convert: value", value, "x_t", x_t, finite=True)
-    if np.shape(t) not in ((), np.shape(x_t)[:1]):
-        raise ValueError(f"convert: t must be one time or have shape {np.shape(x_t)[:1]}, "
-                         f"got {np.shape(t)}")
+    _one_each("convert", t, x_t)
     a, s = checks.instance("convert: schedule", schedule, Schedule).scales_at(t, x_t)
     if source == target:
         return value
@@ -73,6 +71,12 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
         raise ValueError(f"convert: at t = T = {schedule.T} x_t is noise alone (ᾱ_T = 0): {source} "
                          f"says nothing of {target} there; predict x_0 or v")
     return FORMULAS[source, target](value, x_t, a, s)
+
+
+def _one_each(who: str, t: Any, x_t: Array) -> None:
+    if np.shape(t) not in ((), np.shape(x_t)[:1]):
+        raise ValueError(f"{who}: t must be one time or have shape {np.shape(x_t)[:1]}, "
+                         f"got {np.shape(t)}")
 
 
 def loss_weight(schedule: Schedule, t: Any, x_0: Array, parametrisation: str = "eps") -> Any:
@@ -125,12 +129,40 @@ def weighted_error(schedule: Schedule, truth: Array, prediction: Array, t: Any,
     return factor(weight, error) * error
 
 
+class ExplodingDenoiser(Scheduled):
+    """A denoiser made of one for levels that explode: network(theta, x_0 + σ eps, σ) -> x̂_0, of its
+    first argument's shape, σ (batch,).
+
+        x̂_0(x_t, t) = network(theta, x_t/√ᾱ_t, σ_t),    σ_t² = (1 - ᾱ_t)/ᾱ_t = exp(gamma_t)
+
+    See Schedule.from_sigmas and flow_log_prob(exploding=True). ValueError at ᾱ_t = 0.
+    """
+
+    def __init__(self, network: Callable[..., Array], schedule: Schedule):
+        self.network = checks.function("ExplodingDenoiser: network", network,
+                                       "network(theta, x, sigma)")
+        self.schedule = checks.instance("ExplodingDenoiser: schedule", schedule, Schedule)
+        if schedule.ends_in_noise:
+            raise ValueError("ExplodingDenoiser: gamma_T = inf (ᾱ_T = 0) is no finite σ_T")
+
+    def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        x_t = checks.floats("ExplodingDenoiser: x_t", x_t)
+        _one_each("ExplodingDenoiser", t, x_t)
+        signal, _ = self.schedule.scales_at(t, x_t)
+        gamma = self.schedule.gamma_at(np.broadcast_to(t, x_t.shape[:1]))
+        sigma = np.reshape(np.exp(0.5 * factor(gamma, x_t)), x_t.shape[:1])
+        asked = theta, x_t / signal, sigma
+        return checks.answer("the network", self.network, asked, x_t.shape, t)
+
+
 class ConvertedDenoiser(Scheduled):
     """A denoiser made of a network that predicts something else, through `convert`.
 
     network(theta, x_t, t) -> (batch, ...) of x_t's shape; parametrisation "eps", "v", "score" or
-    "x_0" says what that is. A learned schedule reaches a network that has with_schedule; one that
-    closes over a schedule of its own keeps that. ValueError for other parametrisations.
+    "x_0" says what that is. With variance=True it gives that and a second output, the share of
+    log_variance_between, for VDM(variance="network"). A learned schedule reaches a network that has
+    with_schedule; one that closes over a schedule of its own keeps that. ValueError for other
+    parametrisations.
 
     >>> from refvdm.vdm import ConvertedDenoiser, Schedule
     >>> schedule = Schedule.cosine(10)
@@ -140,17 +172,36 @@ class ConvertedDenoiser(Scheduled):
     True
     """
 
-    def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str):
+    def __init__(self, network: Callable[..., Array], schedule: Schedule, parametrisation: str, *,
+                 variance: bool = False):
         checks.one_of("ConvertedDenoiser: parametrisation", parametrisation, PARAMETRISATIONS)
         self.network = checks.function("ConvertedDenoiser: network", network,
                                        "network(theta, x_t, t)")
         self.schedule = checks.instance("ConvertedDenoiser: schedule", schedule, Schedule)
         self.parametrisation = parametrisation
+        self.variance = checks.flag("ConvertedDenoiser: variance", variance)
+
+    @property
+    def with_variance(self) -> Callable:
+        """(x̂_0, share), as VDM(variance="network") asks for it."""
+        if not self.variance:
+            raise AttributeError("this ConvertedDenoiser was made without variance=True")
+        return self._both
 
     def with_schedule(self, schedule: Schedule) -> ConvertedDenoiser:
-        return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation)
+        return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation,
+                                 variance=self.variance)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
+        return self._both(theta, x_t, t)[0]
+
+    def _both(self, theta: Tree, x_t: Array, t: Any) -> tuple[Array, Any]:
+        """x̂_0 and the share, None without variance=True."""
         x_t = checks.floats("ConvertedDenoiser: x_t", x_t)
-        value = checks.returned("the network", self.network(theta, x_t, t), x_t.shape, t)
-        return convert(value, x_t, t, self.schedule, source=self.parametrisation, target="x_0")
+        share: Any = None
+        if self.variance:
+            value, share = two_outputs("the network", self.network, theta, x_t, t)
+        else:
+            value = checks.answer("the network", self.network, (theta, x_t, t), x_t.shape, t)
+        return convert(value, x_t, t, self.schedule, source=self.parametrisation,
+                       target="x_0"), share

@@ -78,20 +78,23 @@ def flow_sample(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | 
 
 
 def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = None,
-                  divergence: str = "exact", probes: Any = None,
+                  exploding: bool = False, divergence: str = "exact", probes: Any = None,
                   rng: np.random.Generator | None = None, rtol: float = 1e-6, atol: float = 1e-8,
                   **options: Any) -> np.ndarray:
     """log p(x) (batch,), nats, of x (batch, ...): the flow's density at the first noise level
     gamma_1. With an exact denoiser and base it is the log-density of q(x_1) itself.
 
     base        base(x_T) -> (batch,), the log-density at gamma_T; N(0, I) unless given
+    exploding   x is x_0 + σ_1 eps, and base, which must be given, takes x_0 + σ_T eps, with
+                σ_t² = exp(gamma_t): the same flow in x/√ᾱ. log p is that of the x given
     divergence  "exact": the trace by D pullbacks; "hutchinson": probesᵀ (∂x̂_0/∂x) probes instead,
                 whose mean over the probes is the trace (Hutchinson 1990)
     probes      for "hutchinson", (batch, ...): one for each example, kept the whole way; drawn from
                 rng as signs ±1 unless given
     options     as refvdm.ode.solve takes them
 
-    ValueError for another divergence, probes of another shape. TypeError inside a gradient: it
+    ValueError for another divergence, probes of another shape, exploding without a base. TypeError
+    inside a gradient: it
     would be lost.
 
     >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule, flow_log_prob
@@ -111,8 +114,14 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
         probes = checks.noise("flow_log_prob", x.shape, x.dtype, None, probes, "probes")
     if base is not None:
         checks.function("flow_log_prob: base", base, "base(x_T)")
+    elif checks.flag("flow_log_prob: exploding", exploding):
+        raise ValueError("flow_log_prob: with exploding=True x_T is about σ_T wide; give its "
+                         "log-density as base, such as that of N(0, σ_T² I)")
     model, gammas = _frozen("flow_log_prob", vdm, theta)
     n, D, shape = len(x), x[0].size, x.shape[1:]
+    # x_0 + σ eps at gamma_1 and gamma_T is x over these
+    ends = model.schedule.sqrt_alpha_bar[[1, -1]] if exploding else np.ones(2)
+    x = x * x.dtype.type(ends[0])
     flow = velocity(model)
 
     def augmented(state: np.ndarray, gamma: np.ndarray, _: Any) -> np.ndarray:
@@ -133,10 +142,11 @@ def flow_log_prob(vdm: VDM, theta: Tree, x: Array, *, base: Callable | None = No
     start = np.concatenate([x.reshape(n, D), np.zeros((n, 1), x.dtype)], axis=1)
     way = [gammas[0], gammas[-1]]
     end = solve(augmented, start, way, rtol=rtol, atol=atol, dense=False, **options).zs[-1]
-    x_T = end[:, :D].reshape(x.shape)
+    x_T = end[:, :D].reshape(x.shape) / x.dtype.type(ends[1])
     if base is None:
         return sum_per_example(log_normal(x_T, 0.0, 0.0)) + end[:, D]
-    return checks.answer("base", base, (x_T,), (n,), log=True) + end[:, D]
+    log_base = checks.answer("base", base, (x_T,), (n,), log=True)
+    return log_base + end[:, D] + D * x.dtype.type(np.log(ends[0] / ends[1]))
 
 
 def _frozen(who: str, vdm: VDM, theta: Tree) -> tuple[Model, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Sampling: down the chain p(x_{t-1} | x_t) from x_T to data, or faster, by DDIM."""
+"""Sampling: down the chain p(x_{t-1} | x_t) of 13.24 from x_T to data, or faster, by DDIM."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def ddim_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | No
               eps: Any = None, clip: tuple[float, float] | None = None,
               ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (t, x_t) of DDIM (Song, Meng, Ermon 2021) from x_T (n, ...) down to x_1, then (0, x_0),
-    the decoder's draw.
+    the decoder's draw. A variance of p's own is not used.
 
     From t to s < t, with x̂_0 and ε̂ = (x_t - √ᾱ_t x̂_0)/√(1 - ᾱ_t):
 
@@ -89,7 +89,8 @@ def ddim_path(vdm: VDM, theta: Tree, shape: tuple, rng: np.random.Generator | No
 
     steps   how many of the T - 1 transitions from T to 1 are taken, all by default: the times are
             then evenly spaced integers
-    times   these instead: falling integers from T to 1
+    times   these instead: falling integers, the last 1. Where the first is not T, x_T stands at it
+            all the same, as with the "leading" spacing of others
     clip    (low, high): x̂_0 is clipped to it before each step. This is another model than the one
             whose bound `elbo` gives
     x_T (n, ...) and eps (steps + 1, n, ...) are drawn from rng unless given. eps[0] is the
@@ -140,10 +141,10 @@ def _times(T: int, steps: Any, times: Any) -> list[int]:
     if steps is not None:
         raise ValueError("ddim_sample: give steps or times, not both")
     times = checks.integers("ddim_sample: times", times, np.size(times), 1, T).tolist()
-    if not isinstance(times, list) or len(times) < 2 or times[0] != T or times[-1] != 1 or any(
+    if not isinstance(times, list) or len(times) < 2 or times[-1] != 1 or any(
             t <= s for t, s in pairwise(times)):
-        raise ValueError(f"ddim_sample: times must be falling integers from T = {T} to 1, "
-                         f"got {times}")
+        raise ValueError(f"ddim_sample: times must be falling integers, at most T = {T} and at the "
+                         f"end 1, got {times}")
     return times
 
 

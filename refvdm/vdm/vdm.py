@@ -1,4 +1,4 @@
-"""The variational diffusion model of 13.4.2 as its users see it: arguments are checked here, noise
+"""The variational diffusion model of §13.4.2 as its users see it: arguments are checked here, noise
 and times are drawn here. The bound itself is in elbo.py, p in model.py, q in forward.py."""
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..mhvae import MarkovianHVAE
 from .elbo import ELBO, Noise, exact_elbo, kl_terms, one_t_elbo
 from .hvae import as_mhvae
 from .kl import examples
-from .learned import LearnedSchedule, LearnedVariance
+from .learned import NETWORK, LearnedSchedule, LearnedVariance
 from .model import Decoder, Denoiser, Model, under
 from .sample import ancestral_path
 from .schedule import Schedule
@@ -28,7 +28,8 @@ class VDM:
     decoder     model.Decoder: GaussianDecoder, CategoricalDecoder, ...
     variance    of p(x_{t-1} | x_t): "small" is that of q(x_{t-1} | x_t, x_0), for which KL_t has
                 the closed form of 13.29; "large" is 1 - α_t; an array (T+1,) indexed by t (entries
-                0 and 1 are not used); or a LearnedVariance
+                0 and 1 are not used); a LearnedVariance; or "network", one for each element of
+                x_t, from the second output of denoiser.with_variance (log_variance_between)
 
     theta is any tree and goes to the denoiser whole, unless schedule or variance is learned. Then
     it is {"denoiser": ..., "schedule": ..., "variance": ...} with the last two where they are
@@ -54,6 +55,12 @@ class VDM:
                             f"CategoricalDecoder(...)), got {decoder!r}")
         self.denoiser, self.schedule, self.decoder = denoiser, schedule, decoder
         self.variance = _check_variance(variance, schedule.T)
+        by_network = self.variance is NETWORK
+        if by_network and not hasattr(denoiser, "with_variance"):
+            raise TypeError("VDM: variance 'network' is the denoiser's second output; the denoiser "
+                            "must have with_variance(theta, x_t, t) -> (x_0 hat, share)")
+        if getattr(decoder, "variance", None) is NETWORK and not by_network:
+            raise ValueError("VDM: the decoder's variance is 'network', so the model's must be")
         if isinstance(schedule, Schedule):
             _check_one_schedule(schedule, denoiser, decoder)
 
@@ -146,7 +153,7 @@ def _draw_times(n: int, T: int, rng: Any, times: str) -> np.ndarray:
 def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
     """log of p's variance as a table (T+1,), None where it is q's."""
     if isinstance(variance, str):
-        return None if variance == "small" else schedule.log_one_minus_alpha
+        return {"small": None, "large": schedule.log_one_minus_alpha, NETWORK: NETWORK}[variance]
     if isinstance(variance, np.ndarray):
         table = np.log(variance[2:])
     else:
@@ -162,10 +169,10 @@ def _check_variance(variance: Any, T: int) -> Any:
                              f"has T = {T}")
         return variance
     if isinstance(variance, str):
-        if variance not in ("small", "large"):
+        if variance not in ("small", "large", NETWORK):
             raise ValueError(f"VDM: unknown variance {variance!r}; known are small, large, an "
-                             "array (T+1,) and a LearnedVariance")
-        return variance
+                             "array (T+1,), a LearnedVariance and network")
+        return NETWORK if variance == NETWORK else variance
     variance = checks.reals("VDM: variance", variance, (...,), finite=False)
     if variance.shape != (T + 1,) or not np.all((variance[2:] > 0) & (variance[2:] < np.inf)):
         raise ValueError(f"VDM: variance must hold {T + 1} numbers indexed by t, positive and "

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import checks
 from ..judge import Verdict
 from ..report import Report
 from .verdict import asked, compared, guarded, of_shape
@@ -18,7 +19,10 @@ def check_flow_layer(forward: Callable, inverse: Callable, x: Any, *,
     x (batch, ...) as the layer takes it, with positions if it has them; y has as many elements.
     The Jacobian is taken of each example by central differences of forward itself, in float64.
     """
-    x = np.array(x, float)
+    checks.function("check_flow_layer: forward", forward, "forward(x)")
+    checks.function("check_flow_layer: inverse", inverse, "inverse(y)")
+    checks.positive("check_flow_layer: tolerance", tolerance)
+    x = _examples("check_flow_layer: x", x)
     batch, D = len(x), x[0].size
 
     def measure() -> list[Verdict]:
@@ -65,9 +69,19 @@ def _maybe(forward: Callable, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         return np.full(x.shape, np.inf)
 
 
+def _examples(name: str, x: Any) -> np.ndarray:
+    x = checks.reals(name, x, ("batch", "n", ...))
+    if x.size == 0:
+        raise ValueError(f"{name} must hold at least one example, got shape {x.shape}")
+    return x
+
+
 def check_likelihood(log_prob: Callable, x: Any, exact: Any, *, tolerance: float = 1e-6) -> Report:
     """log_prob(x) -> (batch,) beside the exact log densities (batch,) in nats at x (batch, ...)."""
-    x, exact = np.array(x, float), np.array(exact, float)
+    checks.function("check_likelihood: log_prob", log_prob, "log_prob(x)")
+    checks.positive("check_likelihood: tolerance", tolerance)
+    x = _examples("check_likelihood: x", x)
+    exact = checks.reals("check_likelihood: exact", exact, (len(x),))
     D = x[0].size
 
     def measure() -> list[Verdict]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import checks
 from ..adapter import WrongAnswer
 from ..judge import Verdict
 from ..report import Report
@@ -22,8 +23,18 @@ def check_gradient(f: Callable, gradient: Callable, args: Sequence[Any], *,
     inner and last times among them: names=("z0", "ts", "theta"); for "ts" the verdict tells first,
     inner and last apart. tolerance is relative; differences are of fourth order with this step.
     """
-    args = [np.array(a, float) for a in args]
-    names = names or [f"argument {i}" for i in range(len(args))]
+    checks.function("check_gradient: f", f, "f(*args)")
+    checks.function("check_gradient: gradient", gradient, "gradient(*args)")
+    checks.positive("check_gradient: tolerance", tolerance)
+    checks.positive("check_gradient: step", step)
+    args = [checks.reals(f"check_gradient: args[{i}]", a, (...,))
+            for i, a in enumerate(checks.listed("check_gradient: args", args))]
+    if names is None:
+        names = [f"argument {i}" for i in range(len(args))]
+    names = checks.words("check_gradient: names", names)
+    if not args or len(names) != len(args):
+        raise ValueError(f"check_gradient: names and args must be as many, at least one, "
+                         f"got {len(names)} and {len(args)}")
 
     def measure() -> list[Verdict]:
         try:

@@ -9,11 +9,13 @@ so every step of a sampler is too, and what it must give is a closed form.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
 
+from ... import checks
 from ..adapter import WrongAnswer
 from ..judge import FAIL, PASS, Verdict
 from ..report import Report
@@ -39,7 +41,15 @@ def check_sampler(run: Callable, alpha_bars: Any, times: Sequence[int], *, outpu
     the last step ends at alpha_bar = 1, or "first", at alpha_bars[0].
     The times asked, and the result, which is linear in x_T, are compared with the closed form.
     """
-    alpha_bars = np.array(alpha_bars, float)
+    checks.function("check_sampler: run", run, "run(denoise, x_T)")
+    alpha_bars = checks.reals("check_sampler: alpha_bars", alpha_bars, ("T",))
+    if not np.all((alpha_bars >= 0) & (alpha_bars < 1)):
+        raise ValueError(f"check_sampler: alpha_bars must lie in [0, 1), got {alpha_bars.min():g}.."
+                         f"{alpha_bars.max():g}")
+    times = _falling("check_sampler: times", times, len(alpha_bars))
+    checks.one_of("check_sampler: output", output, ("x_0", "eps", "v", "score"))
+    checks.one_of("check_sampler: final", final, ("x_0", "first"))
+    checks.positive("check_sampler: tolerance", tolerance)
     x_T = np.linspace(-2, 2, 7)
 
     def measure() -> list[Verdict]:
@@ -86,6 +96,15 @@ def check_sampler(run: Callable, alpha_bars: Any, times: Sequence[int], *, outpu
     return Report(guarded("sampler", measure))
 
 
+def _falling(name: str, times: Any, T: int) -> list[int]:
+    times = checks.listed(name, times)
+    for t in times:
+        checks.integer(f"{name}, each of them,", t, 0, T - 1)
+    if not times or any(t <= s for t, s in pairwise(times)):
+        raise ValueError(f"{name} must be falling integers, at least one, got {times}")
+    return [int(t) for t in times]
+
+
 def _misread(x: np.ndarray, alpha_bars: np.ndarray, times: Sequence[int], last: float, output: str,
              read: str) -> np.ndarray:
     for i, t in enumerate(times):
@@ -104,7 +123,13 @@ def check_loss(loss: Callable, betas: Any, *, decoder_variance: float | None = N
     For t ≥ 2 it must be KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² in nats; for t = 1, where
     decoder_variance is given, -log N(x_0; x̂_0, decoder_variance).
     """
-    betas = np.array(betas, float)
+    checks.function("check_loss: loss", loss, "loss(x_0, x_0_hat, t)")
+    betas = checks.reals("check_loss: betas", betas, ("T",))
+    if len(betas) < 2 or not np.all((betas > 0) & (betas < 1)):
+        raise ValueError(f"check_loss: betas must be at least two numbers in (0, 1), got {betas}")
+    if decoder_variance is not None:
+        checks.positive("check_loss: decoder_variance", decoder_variance)
+    checks.positive("check_loss: tolerance", tolerance)
     alpha_bar = np.concatenate([[1.0], np.cumprod(1 - betas)])
     rng, T = np.random.default_rng(0), len(betas)
     x_0 = 0.5 + rng.standard_normal((4, 3))
@@ -144,6 +169,11 @@ def check_loss(loss: Callable, betas: Any, *, decoder_variance: float | None = N
 def check_times(draw: Callable, n: int, low: int, high: int, *, batches: int = 2000) -> Report:
     """draw() -> (n,) integer training times: length, range low..high, and that *each example's* are
     uniform over it (chi-squared with a false alarm once in a million)."""
+    checks.function("check_times: draw", draw, "draw()")
+    n, low = checks.integer("check_times: n", n), checks.integer("check_times: low", low, -10**9)
+    high = checks.integer("check_times: high", high, low + 1)
+    batches = checks.integer("check_times: batches", batches)
+
     def measure() -> list[Verdict]:
         times = np.stack([of_shape("draw", asked("draw", draw), (n,)) for _ in range(batches)])
         outside = (times < low) | (times > high) | (times != np.round(times))

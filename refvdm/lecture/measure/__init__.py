@@ -22,6 +22,7 @@ def results(seed: int = 0, only: str | None = None) -> list[Result]:
 
 
 def matches(number: str, wanted: str) -> bool:
-    """13.2 is 13.2 and "13.2 ...", not 13.20."""
+    """13.2 is 13.2 and "13.2 ...", not 13.20; the sign of a section may be left out."""
+    number, wanted = number.lstrip("§"), wanted.lstrip("§")
     return number == wanted or number.startswith((f"{wanted} ", f"{wanted},")) or (
         fnmatch.fnmatchcase(number, wanted))

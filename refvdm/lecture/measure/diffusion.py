@@ -58,14 +58,14 @@ def pair(mean_and_var):
 # ---------------------------------------------------------------- §13.4.2
 
 
-@measures("13.4.2 restriction 1", 0)
+@measures("§13.4.2 restriction 1", 0)
 def dimensions(rng):
     m = model(rng)
     left, right = spec.dimensions(m.x_0, m.alpha, m.eps)
     return Measured(left, side=right)
 
 
-@measures("13.4.2 restriction 2")
+@measures("§13.4.2 restriction 2")
 def encoder(rng):
     m = model(rng)
     there = [f(None, m.x_0[None]) for f in m.vdm.as_mhvae().encoders]
@@ -73,7 +73,7 @@ def encoder(rng):
                     machine=[pair((mean, np.exp(log_var))) for mean, log_var in there])
 
 
-@measures("13.4.2 restriction 3")
+@measures("§13.4.2 restriction 3")
 def prior_kl(rng):
     m = model(rng)
     abar = np.prod(m.alpha)
