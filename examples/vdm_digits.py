@@ -214,7 +214,7 @@ def kl_picture(plt, vdm, theta, data, rng):
     smooth = np.convolve(kl, np.ones(25) / 25, "valid")
     axes.plot(ts[12:-12], smooth, color="C0", label="the same, smoothed over 25 t")
     axes.legend()
-    axes.set(xlabel="t", ylabel="KL_t, bits/dim")
+    axes.set(xlabel="t", ylabel="KL_t, bits/dim", title="At which noise levels the bits are spent")
     above, ticks = axes.twiny(), [1, 250, 500, 750, 1000]
     above.set_xlim(axes.get_xlim())
     above.set_xticks(ticks, [f"{vdm.schedule.gamma[t]:.1f}" for t in ticks])
@@ -237,15 +237,17 @@ def trial(args):
         run = train(vdm, data, args, folder.checkpoint)
 
         def results():
-            test = data.test[: max(1, 120_000 // data.test.shape[1])]
+            most = 32 if args.quick else max(1, 120_000 // data.test.shape[1])
+            test = data.test[:most]
             print(f"best validation {run.best_value:.3f} bits/dim at step {run.best_step}; now the "
                   f"exact bound, all {T} noise levels of {len(test)} test examples", flush=True)
             terms = exact(vdm, run.best, test, args.seed)
             error = experiment.mean_and_error(terms[3].astype(np.float64))[1] / nats_per_bit(data)
-            validation = estimate(vdm, run.best, data.validation, draws=32, seed=args.seed)
+            draws = 2 if args.quick else 32
+            validation = estimate(vdm, run.best, data.validation, draws, seed=args.seed)
             return {"test": costs(terms, data), "test_standard_error": error,
                     "validation": costs(validation, data), "test_examples": len(test),
-                    "validation_is": "an estimate from 32 draws of t for each example",
+                    "validation_is": f"an estimate from {draws} draws of t for each example",
                     **experiment.about(run, T=T, data=data.name, levels=data.levels)}
 
         def closing(found):
