@@ -1,4 +1,5 @@
-"""How wrong is the gradient, and which part of the computation made it so: the modes compared."""
+"""How wrong is the gradient of 13.17, and which part of the computation made it so: the modes
+compared."""
 from __future__ import annotations
 
 import warnings

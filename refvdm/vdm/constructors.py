@@ -1,4 +1,5 @@
-"""The ways to make a Schedule: from α, from β = 1 - α, from ᾱ, and the usual ones by name."""
+"""The ways to make a Schedule, the α_t of 13.26: from α, from β = 1 - α, from ᾱ, and the usual
+ones by name."""
 from __future__ import annotations
 
 import math
