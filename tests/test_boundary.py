@@ -39,8 +39,7 @@ TRUSTED = {
                                       "ExactDecoder") for method in ("log_prob", "sample")),
     *(f"{kind}.with_schedule" for kind in ("ExactDecoder", "GaussianDenoiser", "MixtureDenoiser", "PointsDenoiser",
                                            "RegressionDenoiser", "CategoricalDenoiser", "ConvertedDenoiser",
-                                           "ExplodingDenoiser")),
-    "TreeSolution.__call__"}  # made by solve; the Solution in it checks t
+                                           "ExplodingDenoiser"))}
 
 
 def public(module):

@@ -25,6 +25,12 @@ class Denoiser(Protocol):
                                                      VDM(variance="network"): log_variance_between
         .schedule, .with_schedule(schedule)          when it needs the noise levels; the second
                                                      gives the same denoiser under learned ones
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> denoiser = lambda theta, x_t, t: theta * x_t
+    >>> vdm = VDM(denoiser, Schedule.cosine(10), GaussianDecoder(0.1))
+    >>> vdm.sample(np.array(0.5), (3, 2), np.random.default_rng(0)).shape
+    (3, 2)
     """
 
     def __call__(self, theta: Tree, x_t: Array, t: Any, /) -> Array:
@@ -33,7 +39,15 @@ class Denoiser(Protocol):
 
 
 class Decoder(Protocol):
-    """p(x_0 | x_1): any object with these two methods; see decoder.py."""
+    """p(x_0 | x_1): any object with these two methods; see decoder.py.
+
+    >>> from refvdm.gaussian import log_normal
+    >>> class Unit:
+    ...     def log_prob(self, x_0, x_1, prediction, schedule):
+    ...         return np.sum(log_normal(x_0, prediction.x_0_hat, 0.0), axis=1)
+    ...     def sample(self, x_1, prediction, schedule, eps):
+    ...         return prediction.x_0_hat + eps
+    """
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 | x_1) (batch,) in nats, summed over each example."""
