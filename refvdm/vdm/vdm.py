@@ -156,7 +156,7 @@ def _is_network(variance: Any) -> bool:
 
 def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
     """log of p's variance as a table (T+1,), None where it is q's, NETWORK where it says it."""
-    if variance is NETWORK:
+    if _is_network(variance):
         return NETWORK
     if isinstance(variance, str):
         return None if variance == "small" else schedule.log_one_minus_alpha
