@@ -156,7 +156,7 @@ def _steps_taken(state: Any, shape: tuple) -> int:
         x = checks.floats(f"Adam: state[{name!r}]", state[name], (...,), finite=False)
         if x.shape != shape:
             raise ValueError(f"Adam: state is of {x.size} parameters, theta has {shape[0]}")
-    return int(checks.integers("Adam: state['step']", state["step"], 1, 0, 2**62))
+    return checks.integer("Adam: state['step']", np.asarray(state["step"])[()], 0)
 
 
 def _flat(name: str, tree: Tree) -> Any:
@@ -176,9 +176,10 @@ def _flat_like(name: str, tree: Tree, other_name: str, other: Tree) -> np.ndarra
             if differentiated != is_float(y):
                 raise TypeError(f"{name} has {_called(x)}, {other_name} {_called(y)}")
             if differentiated:
-                if np.shape(y) != np.shape(x):
-                    raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {np.shape(y)}")
-                pieces.append(np.ravel(y))
+                y = np.asarray(y)
+                if y.shape != np.shape(x):
+                    raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {y.shape}")
+                pieces.append(y.reshape(-1))
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"optimiser: {other_name} beside {name}: {error}") from None
