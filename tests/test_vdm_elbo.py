@@ -209,7 +209,8 @@ def test_the_denoiser_sees_at_most_rows_examples_and_every_t_once(rows, asked):
         seen.append(t)
         return x_t
 
-    VDM(spy, Schedule.cosine(12), GaussianDecoder(0.3)).elbo(None, np.zeros((3, 2)), np.random.default_rng(0), rows=rows)
+    model = VDM(spy, Schedule.cosine(12), GaussianDecoder(0.3))
+    model.elbo(None, np.zeros((3, 2)), np.random.default_rng(0), rows=rows)
     assert [len(t) for t in seen] == [3, *asked]  # first x_1; and never about no example
     assert np.concatenate(seen).tolist() == [t for t in range(1, 13) for _ in range(3)]
 
