@@ -247,3 +247,22 @@ def test_gamma_at_where_the_last_is_infinite(t):
     with np.errstate(all="raise"):
         got = Schedule(np.array([-2.0, 0.0, 1.0, 4.0, np.inf])).gamma_at(t)
     np.testing.assert_array_equal(got, np.interp(t, [1, 2, 3, 4, 4.1], [-2, 0, 1, 4, np.inf]))
+
+
+@pytest.mark.parametrize("schedule", [Schedule.cosine(5), Schedule(np.array([-2.0, 0.0, 1.0, np.inf]))])
+def test_the_first_step_s_posterior_is_x_0_itself(schedule):
+    at_1 = {"posterior_x_t": 0, "posterior_x_0": 1, "posterior_var": 0, "log_posterior_var": -np.inf,
+            "snr_drop": np.inf}
+    for name, expected in at_1.items():
+        assert getattr(schedule, name)[1] == expected, name
+    for root, square in (("sqrt_alpha", "alpha"), ("sqrt_alpha_bar", "alpha_bar"),
+                         ("sqrt_one_minus_alpha_bar", "one_minus_alpha_bar")):
+        np.testing.assert_allclose(getattr(schedule, root) ** 2, getattr(schedule, square), rtol=1e-14)
+
+
+def test_no_signal_at_all_is_told_as_gamma_30():
+    schedule = Schedule(np.array([-2.0, 0.0, 1.0, np.inf]))
+    features = schedule.features_at(4, np.zeros((3, 2)))
+    angles = 30 * np.geomspace(0.1, 1.0, 4)
+    np.testing.assert_allclose(features, [[*np.sin(angles), *np.cos(angles)]] * 3, rtol=1e-14)
+    np.testing.assert_array_equal(schedule.features_at(4.0, np.zeros((3, 2))), features)
