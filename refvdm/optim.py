@@ -153,10 +153,15 @@ def _steps_taken(state: Any, shape: tuple) -> int:
         raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and v, "
                         f"got {list(state) if isinstance(state, dict) else state!r}")
     for name in ("m", "v"):
-        x = checks.floats(f"Adam: state[{name!r}]", state[name], (...,), finite=False)
+        x = state[name]
+        if type(x) is not np.ndarray or x.dtype.kind != "f":
+            checks.floats(f"Adam: state[{name!r}]", x, (...,), finite=False)
         if x.shape != shape:
             raise ValueError(f"Adam: state is of {x.size} parameters, theta has {shape[0]}")
-    return checks.integer("Adam: state['step']", np.asarray(state["step"])[()], 0)
+    step = state["step"]
+    if type(step) is np.ndarray and step.shape == ():
+        step = step[()]
+    return checks.integer("Adam: state['step']", step, 0)
 
 
 def _flat(name: str, tree: Tree) -> Any:

@@ -167,7 +167,7 @@ def in_extended_precision(m_q, L_q, m_p, L_p):
 
 @given(st.integers(0, 10_000), st.sampled_from([1, 2, 5, 20]), st.sampled_from([1e-1, 1e-3, 1e-4]), st.booleans())
 def test_float32_is_right_to_a_millionth_where_the_usual_formula_says_nothing(seed, D, change, scaled):
-    """Deviations that differ by 10^-3: the trace minus D minus log-determinants is off by 7 %; by 10^-4, meaningless."""
+    """Deviations that differ by 10^-3: trace minus D minus log-determinants is off by 7 %; by 10^-4, meaningless."""
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((D, D))
     L_p = np.linalg.cholesky(A @ A.T / D + 0.3 * np.eye(D)).astype(np.float32)
