@@ -92,7 +92,11 @@ class Run:
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
         checks.instance("Run: args", args, argparse.Namespace)
-        self.name, self.args, self.out = checks.instance("Run: name", name, str), args, args.out
+        if missing := [key for key in ("out", "seed", "fresh") if not hasattr(args, key)]:
+            raise TypeError(f"Run: args must be as options(arguments(...)) gives them, got none of "
+                            f"{', '.join(missing)}")
+        self.name, self.args = checks.instance("Run: name", name, str), args
+        self.out = Path(args.out)
         self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
