@@ -256,11 +256,9 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
 @functools.lru_cache(1024)  # a training step asks the same dozen questions every time
 def _fits(got: tuple, shape: tuple) -> bool:
     if ... in shape:
-        at = list(shape).index(...)
-        behind = len(got) - (len(shape) - at - 1)
-        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
-    return len(got) == len(shape) and all(n == m or isinstance(m, str)
-                                          for n, m in zip(got, shape))
+        at, many = shape.index(...), len(got) - len(shape) + 1
+        shape = (*shape[:at], *got[at : at + many], *shape[at + 1:])
+    return len(got) == len(shape) and all(n == m or isinstance(m, str) for n, m in zip(got, shape))
 
 
 def is_finite(x: np.ndarray) -> bool:

@@ -177,14 +177,13 @@ def _flat_like(name: str, tree: Tree, other_name: str, other: Tree) -> np.ndarra
     pieces = []
     try:
         for x, y in zip(leaves(tree), matched(tree, other)):
-            if is_float(x) != is_float(y) and y is not None or is_float(x) and y is None:
+            differentiated = is_float(x)
+            if differentiated != is_float(y):
                 raise TypeError(f"{name} has {_called(x)}, {other_name} {_called(y)}")
-            if not is_float(x):
-                continue
-            y = np.asarray(y)
-            if y.shape != np.shape(x):
-                raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {y.shape}")
-            pieces.append(y.reshape(-1))
+            if differentiated:
+                if np.shape(y) != np.shape(x):
+                    raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {np.shape(y)}")
+                pieces.append(np.ravel(y))
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"optimiser: {other_name} beside {name}: {error}") from None

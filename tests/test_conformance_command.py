@@ -1,10 +1,14 @@
 """The command, adapters that misbehave, programs that misbehave, vectors."""
 
+import io
 import json
+import os
+import queue
 import shutil
 import subprocess
 import sys
 import textwrap
+import types
 import warnings
 from pathlib import Path
 
@@ -13,13 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refvdm.conformance import OPERATIONS, check, vectors, wire
+from refvdm.conformance import OPERATIONS, check, implemented, vectors, wire
 from refvdm.conformance.__main__ import main
 from refvdm.conformance.judge import ERROR, FAIL, MISSING, PASS
 from refvdm.conformance.program import Program
 
 EXTENDED = np.finfo(np.longdouble).eps < 1e-18
-ADAPTERS = Path(__file__).parent.parent / "examples" / "adapters"
+ROOT = Path(__file__).parent.parent
+ADAPTERS = ROOT / "examples" / "adapters"
 
 
 class Right:
@@ -90,12 +95,16 @@ def test_nan_fails_and_exceptions_are_lines_of_the_report():
     assert one(later).status == MISSING
 
 
+STRANGE = [np.zeros((0, 3)), object(), np.ma.masked, np.float16(1), np.zeros(3, "M8[s]"), np.array(["a"]), np.array(3),
+           np.zeros(2, "i1,f4"), np.broadcast_to(1.0, (10**5, 10**5)), b"bytes", range(3), np, float, iter([1]), {1}]
+
+
 @settings(max_examples=60)
 @given(st.sampled_from(sorted(OPERATIONS)), st.data())
 def test_no_answer_crashes_the_kit(name, data):
     """Anything may come back, at any call."""
     scalars = st.one_of(st.none(), st.floats(), st.integers(-5, 5), st.text(max_size=3), st.booleans(),
-                        st.complex_numbers(), st.just(np.zeros((0, 3))), st.just(object()), st.just(np.ma.masked))
+                        st.complex_numbers(), st.sampled_from(STRANGE))
     answer = data.draw(st.recursive(scalars, lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=2)), max_leaves=5))
     verdict = one(lambda **inputs: answer, name)
@@ -133,6 +142,91 @@ def test_float32_is_judged_as_float32():
         return right_q_step(x_prev, betas, t)
     assert check(type("A", (), {"dtype": np.float32, "q_step": staticmethod(spy)})).verdicts
     assert set(seen) == {np.dtype(np.float32)}
+
+
+def test_parameters_may_have_other_names_and_an_exit_is_an_error():
+    assert one(lambda x, beta, i: right_q_step(x, beta, i)).status == PASS
+    assert one(lambda *args: right_q_step(*args)).status == PASS
+    assert one(lambda **inputs: right_q_step(**inputs)).status == PASS
+    assert "missing 1 required" in one(lambda a, b, c, d: 0).why
+    verdict = one(lambda x_prev, betas, t: sys.exit(0))
+    assert verdict.status == ERROR and "SystemExit" in verdict.why
+    def typing(x_prev, betas, t):
+        raise TypeError("mine")
+    assert one(typing).why == "case 0: TypeError: mine"
+
+
+def test_shapes_that_nearly_fit_are_told_how():
+    def elementwise(mean_q, var_q, mean_p, var_p):
+        return 0.5 * (var_q / var_p - 1 - np.log(var_q / var_p) + (mean_q - mean_p) ** 2 / var_p)
+    assert one(elementwise, "gaussian_kl").why == "case 0: gaussian_kl: kl must have shape (4,), got (4, 3); " \
+        "summed over axis 1 it agrees"
+    assert "it is transposed" in one(lambda x_prev, betas, t: (x_prev.T, betas[t - 1])).why
+
+
+def test_what_is_seen_where_no_mistake_explains_it():
+    def seen(change, name="plu_forward", output="y"):
+        right = OPERATIONS[name].reference
+        def wrong(**inputs):
+            found = OPERATIONS[name].named(right(**inputs))
+            return {**found, output: change(np.array(found[output], float))}
+        verdict = one(wrong, name)
+        assert verdict.status == FAIL and "no known mistake" in verdict.why
+        return verdict.why
+    assert "y is 1.3 times what it should be, everywhere" in seen(lambda y: 1.3 * y)
+    assert "y is a factor off, another in every case: 4, 2, 3" in seen(lambda y: len(y) * y)
+    assert "y is a constant off, in the first case 0.25" in seen(lambda y: y + 0.25)
+    assert "y is right but for the signs of some" in seen(np.abs)
+    assert "y holds the right numbers in another order" in seen(lambda y: y.reshape(-1)[::-1].reshape(y.shape))
+    assert "y agrees to 4.0 digits of its largest number: an approximation" in seen(
+        lambda y: y + 1e-4 * np.max(np.abs(y)) * (-1) ** np.arange(y.size).reshape(y.shape))
+    why = seen(lambda y: y + (np.arange(y.size).reshape(y.shape) == 1))
+    assert "case 0: y[0, 1] is" in why and "1 of 12 numbers differ), log_det agrees" in why
+    assert "float32 somewhere, as in 1 - ᾱ" in seen(
+        lambda y: (1 - (1 - y).astype(np.float32)).astype(float), "schedule_tables", "one_minus_alpha_bar")
+    def single(x, perm, lower, upper):
+        return [y.astype(float) for y in OPERATIONS["plu_forward"].reference(
+            x.astype("f"), perm, lower.astype("f"), upper.astype("f"))]
+    why = one(single, "plu_forward").why
+    assert 'something inside is float32 (dtype = "float32" in the adapter, to be judged so); case 0' in why
+    assert "y[0, 0] is -0.550343" not in why  # as many digits as it takes to tell them apart
+
+
+def test_three_mistakes_are_named_part_by_part_and_first_things_come_first():
+    def wrong(x, perm, lower, upper):
+        y, log_det = OPERATIONS["plu_forward"].reference(
+            x, np.argsort(perm), lower, upper * np.sign(np.diag(np.diag(upper)) + np.triu(np.ones_like(upper), 1)))
+        return y, 3 - log_det
+    why = one(wrong, "plu_forward").why
+    assert why.startswith("no one mistake explains it all; y matches if P is read as its inverse and "
+                          "U's diagonal loses its sign; log_det is a factor off, another in every case: ")
+    class Wrong:
+        odeint = staticmethod(lambda field, z0, ts, theta: np.outer(np.ones(len(ts)), z0))
+        odeint_gradients = staticmethod(lambda field, z0, ts, theta, zs_bar: (z0 + 3, theta + 3, ts + 3))
+    why = [v.why for v in check(Wrong, only=["odeint*"]).verdicts if v.why]
+    assert why[0].startswith("no known mistake") and why[1].startswith("mend odeint first; no known mistake")
+
+
+def test_a_function_for_pytest(tmp_path):
+    write(tmp_path / "mine.py", """
+        import numpy as np
+        def q_step(x_prev, betas, t):
+            return np.sqrt(1 - betas[t - 1])[:, None] * x_prev, betas[t - 1]
+        def q_marginal(x_0, betas, t):
+            return x_0, betas[t - 1]
+        def mlp(**inputs):
+            raise NotImplementedError
+    """)
+    test = write(tmp_path / "test_mine.py", """
+        import mine
+        from refvdm.conformance import pytest_function
+        test_conformance = pytest_function(mine)
+    """)
+    ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test], cwd=tmp_path,
+                         check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert ran.returncode == 1 and "1 failed, 1 passed, 1 skipped" in ran.stdout, ran.stdout
+    assert "q_marginal: 3 of 3 cases, worst error" in ran.stdout
+    assert implemented(Right) == list(OPERATIONS)
 
 
 # ---------------------------------------------------------------- the command
@@ -176,6 +270,53 @@ def test_run(tmp_path, capsys):
                   ["run", write(tmp_path / "b.py", "1/0")], ["run", write(tmp_path / "c.py", "dtype = 'int64'")]):
         assert main(wrong) == 2
         assert "refvdm.conformance: " in capsys.readouterr().err
+
+
+def test_what_an_adapter_prints_is_not_the_report_and_typing_errors_are_told(tmp_path, capsys):
+    path = write(tmp_path / "a.py", """
+        print("hello")
+        def q_stpe(x_prev, betas, t):
+            return x_prev, betas
+        def q_marginal(x_0, betas, t):
+            print("thinking")
+            return x_0, betas
+    """)
+    assert main(["run", path, "--json", "--only", "q_marginal"]) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["verdicts"][0]["status"] == ERROR
+    assert "hello" in err and "thinking" in err and "warning: q_stpe is no operation; is q_step meant?" in err
+    assert main(["run", write(tmp_path / "b.py", "import sys; sys.exit(0)")]) == 2
+
+
+def test_the_table_says_what_its_columns_are(tmp_path, capsys):
+    path = write(tmp_path / "a.py", """
+        def q_step(x_prev, betas, t):
+            return x_prev, betas[t - 1]
+        def q_marginal(x_0, betas, t):
+            return 1 / 0
+    """)
+    main(["run", path, "--only", "q_*", "--only", "mlp"])
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[0].split()) == (
+        "operation result cases that agree worst error/tolerance tolerance")
+    rows = {line.split()[0]: line for line in lines if line[:1] not in ("", " ")}
+    assert rows["q_step"].split()[1:5] == ["FAIL", "0", "of", "3"] and rows["q_step"].endswith(" 1e-10")
+    assert rows["mlp"].split()[1:] == ["not", "implemented"] and rows["q_marginal"].split()[1] == "error"
+    assert max(map(len, lines)) <= 100 and any(line.startswith("An error of up to 1 tolerance") for line in lines)
+    assert lines[-2] == "0 pass, 1 FAIL, 1 error, 2 not implemented"
+    assert lines[-1].startswith("refvdm ") and ", vectors " in lines[-1]
+
+
+def test_list_says_each_mistake_and_survives_a_closed_pipe(capsys):
+    assert main(["list", "--mistakes", "q_marginal"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("known mistake: ") == len(OPERATIONS["q_marginal"].mistakes)
+    assert "x_0: float (batch, D)" in out and "t: int (batch,) integers in 1..T" in out
+    assert main(["list", "mlp_vjp"]) == 0
+    assert "    -> W1_bar: float (n, n)\n" in capsys.readouterr().out
+    closed = subprocess.run(f"{sys.executable} -m refvdm.conformance list | head -1", shell=True, cwd=ROOT, check=False,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert closed.stderr == "" and closed.stdout.startswith("Arrays in, arrays out")
 
 
 # ---------------------------------------------------------------- programs
@@ -227,6 +368,51 @@ def test_programs_that_misbehave(tmp_path, capsys, body, told):
     assert main(["run", "--command", program(tmp_path, body), "--timeout", "3"]) == 1
     out = " ".join(capsys.readouterr().out.split())
     assert told in out and "case 0" in out and "q_step" in out
+
+
+def test_a_program_that_died_is_started_anew_for_the_next_operation(tmp_path, capsys):
+    command = program(tmp_path, """
+        if request["operation"] == "q_marginal":
+            sys.exit(5)
+        """ + textwrap.indent(textwrap.dedent(RIGHT), 8 * " ").lstrip().replace("\n    x", "\nx"))
+    path = tmp_path / "p.py"
+    path.write_text(path.read_text().replace('["q_step"]', '["q_step", "q_marginal", "mlp", "q_stp"]')
+                    .replace('"q_marginal":', '"q_marginal" or request["operation"] == "mlp":'))
+    assert main(["run", "--command", command, "--only", "q_*", "--only", "mlp"]) == 1
+    out, err = capsys.readouterr()
+    assert "1 pass, 0 FAIL, 2 error" in out and out.count("with exit status 5") == 2
+    assert "warning: q_stp is no operation" in err
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_no_line_of_a_program_crashes_the_kit(data):
+    """What it may say, without starting one each time."""
+    said = st.one_of(st.text(max_size=8), st.recursive(
+        st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=3)), lambda inner: st.one_of(
+            st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+                ["id", "outputs", "error", "mean", "var", "dtype", "shape", "data"]), inner, max_size=4)),
+        max_leaves=8).map(json.dumps))
+    reply = data.draw(said)
+    class Fake(Program):
+        def __init__(self):
+            self.command, self.timeout, self.asked, self.starts, self.dtype = "", 1.0, 0, 9, np.dtype(float)
+            self.operations, self.lines = {"q_step"}, queue.Queue()
+            self.process = types.SimpleNamespace(stdin=io.StringIO(), poll=lambda: None)
+            self.lines.put(reply.replace("\n", " "))
+    (verdict,) = check(Fake(), only=["q_step"]).verdicts
+    assert verdict.status in (FAIL, ERROR) and "case 0" in verdict.why
+
+
+@settings(max_examples=30)
+@given(st.recursive(st.one_of(st.none(), st.integers(), st.floats(allow_nan=False), st.text(max_size=3)),
+                    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+                        ["q_step", "prior_kl", "kl", "mean", "var", "dtype", "shape", "data"]), inner, max_size=4)),
+                    max_leaves=8))
+def test_no_file_of_answers_crashes_verify(tmp_path_factory, answers):
+    file = tmp_path_factory.mktemp("a") / "answers.json"
+    file.write_text(json.dumps(answers))
+    assert main(["verify", str(vectors.SHIPPED), str(file)]) in (1, 2)
 
 
 @pytest.mark.parametrize("command", ["no-such-program-here", f"{sys.executable} -c 1", "'unbalanced"])
@@ -354,3 +540,9 @@ def test_the_adapter_in_c(tmp_path, capsys):
     assert made.returncode == 0 and made.stderr == ""
     assert main(["run", "--command", str(program)]) == 0
     assert "1 pass" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no JavaScript")
+def test_the_adapter_in_javascript(capsys):
+    assert main(["run", "--command", f"node {ADAPTERS / 'q_marginal.js'}"]) == 0
+    assert "2 pass" in capsys.readouterr().out

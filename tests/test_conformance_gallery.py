@@ -61,7 +61,7 @@ WRONG = [  # operation, what is written instead of what, what it must be called
     ("mlp", "s = 1 / (1 + np.exp(-z))\n    return z * s", "s = 1 / (1 + np.exp(-z))\n    return s",
      "silu is taken for the sigmoid alone"),
     ("mlp_vjp", "activation, y_bar):\n", "activation, y_bar):\n    y_bar = 1 + 0 * y_bar\n", "y_bar is left out"),
-    ("mlp_vjp", "h2.T @ y_bar", "y_bar.T @ h2", "W3_bar holds the right numbers in another order"),
+    ("mlp_vjp", "h2.T @ y_bar", "y_bar.T @ h2", "W3_bar matches if gradients of W are transposed"),
     ("odeint", "integrate(lambda t, z: f(z, t, theta)", "integrate(lambda t, z: f(z, t - ts[0], theta)",
      "the field sees the time since T0"),
     ("odeint", "integrate(lambda t, z: f(z, t, theta)", "integrate(lambda t, z: f(z0, t, theta)",

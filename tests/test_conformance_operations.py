@@ -68,6 +68,34 @@ def test_no_mistake_is_invisible_and_each_is_called_by_its_name(name, mistake):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+def test_cases_are_not_degenerate(name):
+    """No P that is its own inverse, no square image, no symmetric map, no number that is 0, no D = 1."""
+    for case in OPERATIONS[name].fixed_cases():
+        shapes = {key: np.shape(x) for key, x in case.items() if not isinstance(x, str)}
+        for key, shape in shapes.items():
+            x = np.asarray(case[key])
+            if key == "perm":
+                assert np.any(x[x] != np.arange(len(x)))
+            elif x.dtype.kind == "f":
+                assert np.all(x != 0) or key in ("lower", "upper")
+                if len(shape) >= 2 and shape[-1] == shape[-2] and not key.startswith("cov"):
+                    assert not np.allclose(x, np.swapaxes(x, -1, -2))
+            assert 1 not in shape[1:]
+            if len(shape) == 4 and key in ("x", "y", "log_prob"):
+                assert len({*shape[1:]}) == 3 or name in ("squeeze", "actnorm_init", "image_bits_per_dim")
+                assert shape[1] != shape[2] or name == "image_bits_per_dim"
+        if "times" in case:
+            assert len(case["betas"]) % len(case["times"]) and len(np.unique(np.diff(case["times"]))) > 1
+        if "t" in case and name != "continuous_loss":
+            assert len(set(case["t"].tolist())) > 1
+    for case in truths(OPERATIONS[name]):
+        for key, y in case.outputs.items():
+            zeros = np.count_nonzero(np.abs(y) < 1e-3 * np.max(np.abs(y), initial=0))
+            assert key in ("lower_bar", "upper_bar") or name == "schedule_tables" or zeros <= y.size // 4
+            assert key != "log_det" or np.all(np.abs(y) > 0.05)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_ten_tolerances_in_any_output_are_caught(name):
     operation = OPERATIONS[name]
     known = truths(operation)
@@ -79,3 +107,44 @@ def test_ten_tolerances_in_any_output_are_caught(name):
         answers[-1][key] = flat.reshape(known[-1].outputs[key].shape)
         verdict = judge(operation, known, answers)
         assert verdict.failed == 1 and 5 < verdict.worst < 20
+
+
+def slope(f, x, weight):
+    """d(weight . f)/dx by fourth-order differences, in extended precision: good for nine digits."""
+    found = np.zeros(x.shape, np.longdouble)
+    for at in np.ndindex(x.shape):
+        def moved(h, at=at):
+            y = x.astype(np.longdouble)
+            y[at] += h
+            return sum(np.sum(w * v) for w, v in zip(weight, f(y)))
+        h = 1e-3
+        found[at] = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+    return found
+
+
+@pytest.mark.parametrize("name, of, output, bar, free", [
+    ("elbo_gradient", "elbo", 3, "total_bar", ["A", "b"]),
+    ("elbo_network_gradient", "elbo_network", 3, "total_bar", ["W1", "b1", "W2", "b2"]),
+    ("mlp_vjp", "mlp", 0, "y_bar", ["x", "W1", "b2", "W3"]),
+    ("odeint_gradients", "odeint", 0, "zs_bar", ["z0", "theta", "ts"]),
+    ("odeint_grid_gradients", "odeint", 0, "zs_bar", ["z0", "theta", "ts"]),
+])
+def test_references_of_gradients_are_the_slopes_of_the_others(name, of, output, bar, free):
+    case = OPERATIONS[name].fixed_cases()[0]
+    given = {key: x for key, x in case.items() if key in OPERATIONS[of].inputs}
+    expected = OPERATIONS[name].answer(case)
+    for key in free:
+        def f(x, key=key):
+            return [list(OPERATIONS[of].answer({**given, key: x}).values())[output]]
+        np.testing.assert_allclose(np.asarray(expected[f"{key}_bar"], float), np.asarray(
+            slope(f, np.asarray(case[key]), [case[bar]]), float), rtol=2e-6, atol=2e-6, err_msg=key)
+
+
+def test_the_reference_of_plu_vjp_is_the_slope_of_plu_forward():
+    case = OPERATIONS["plu_vjp"].fixed_cases()[1]
+    given, expected = {key: case[key] for key in ("x", "perm", "lower", "upper")}, OPERATIONS["plu_vjp"].answer(case)
+    for key, free in (("x", lambda y: y), ("lower", lambda y: np.tril(y, -1)), ("upper", np.triu)):
+        found = slope(lambda x, key=key: OPERATIONS["plu_forward"].answer({**given, key: x}).values(), given[key],
+                      [case["y_bar"], case["log_det_bar"]])
+        np.testing.assert_allclose(np.asarray(expected[f"{key}_bar"], float), free(np.asarray(found, float)),
+                                   rtol=1e-7, atol=1e-7)

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from . import vectors
 from .adapter import WrongAnswer, load
+from .adapter import __doc__ as adapter_help
 from .listing import CONVENTIONS, described
 from .operation import REGISTER
 from .program import Program
+from .program import __doc__ as program_help
 from .report import check
 from .template import template
+from .wire import __doc__ as wire_help
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,18 +34,22 @@ def main(argv: list[str] | None = None) -> int:
     listing.add_argument("--mistakes", action="store_true", help="and the mistakes that are known")
     new = commands.add_parser("new", help="write a commented adapter to fill in")
     new.add_argument("path", metavar="MY_ADAPTER.py")
-    run = commands.add_parser("run", help="compare an adapter with the reference")
+    run = commands.add_parser("run", help="compare an adapter with the reference",
+                              formatter_class=argparse.RawDescriptionHelpFormatter,
+                              description=f"{adapter_help}\n{program_help}\n{wire_help}")
     run.add_argument("adapter", nargs="?", metavar="MY_ADAPTER.py")
     run.add_argument("--command", dest="program", metavar="PROGRAM",
-                     help="a program that speaks JSON lines (see refvdm/conformance/program.py)")
+                     help="a program that speaks JSON lines, as above")
     run.add_argument("--timeout", type=float, default=60.0, help="seconds a program may think")
     for option, what in (("--only", "run these alone"), ("--skip", "leave these out"),
                          ("--expect-fail", "these are known to fail; passing is then a failure")):
         run.add_argument(option, action="append", default=[], metavar="PATTERN",
                          help=f"{what}; like the shell's, may be repeated")
     run.add_argument("--json", action="store_true", help="the report for a machine")
-    vectors = commands.add_parser("vectors", help="write cases and answers as JSON files")
-    vectors.add_argument("directory", metavar="DIR")
+    write = commands.add_parser("vectors", help="write cases and answers as JSON files",
+                                formatter_class=argparse.RawDescriptionHelpFormatter,
+                                description=vectors.__doc__)
+    write.add_argument("directory", metavar="DIR")
     verify = commands.add_parser("verify", help="judge answers that were computed elsewhere")
     verify.add_argument("directory", metavar="DIR", help="what `vectors` wrote")
     verify.add_argument("answers", metavar="answers.json")

@@ -61,7 +61,7 @@ def nearly(names: Iterable[str]) -> list[str]:
     """Which of these are an operation's but for some letters, when that operation is not there."""
     names, told = list(names), []
     for name in names:
-        near = difflib.get_close_matches(name, REGISTER, 1, 0.85)
+        near = difflib.get_close_matches(name, REGISTER, 1, 0.8)
         if near and name not in REGISTER and near[0] not in names:
             told.append(f"{name} is no operation; is {near[0]} meant?")
     return told
@@ -126,7 +126,7 @@ def of_shape(name: str, y: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def _hint(y: np.ndarray, expected: np.ndarray) -> str:
     """The axes over which a sum or a mean, or the order in which they, would be right."""
-    if y.ndim > expected.ndim and y.dtype.kind == "f":
+    if y.ndim > expected.ndim and y.dtype.kind == "f" and y.size <= 10**6:
         for axis in range(y.ndim):
             for word, total in (("summed", np.sum), ("averaged", np.mean)):
                 with np.errstate(all="ignore"):

@@ -20,29 +20,49 @@ def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
             failed: list[int]) -> str:
     """The mistake, or the two, with which the reference gives the same wrong answers."""
     made = [_Made(operation, case, got) for case, got in zip(truths, answers)]
-    passed = [i for i in range(len(truths)) if i not in failed]
-    best: tuple[int, str] = (0, "")
-    for mistakes in _suspects(operation, made[failed[0]]):
-        agree = [i for i in failed if made[i].by(mistakes)]
-        name = " and ".join(mistake.name for mistake in mistakes)
-        if len(agree) == len(failed) and all(made[i].by(mistakes) for i in passed):
-            return f"{_all(failed, len(truths))} the reference if {name}"
-        if len(agree) > best[0]:
-            best = len(agree), name
-        if best[0] == len(failed) and len(mistakes) == 2:
-            break
+    every = tuple(operation.outputs)
+    many, name, through = _best(operation, made, failed, every)
+    if through:
+        return f"{_all(failed, len(truths))} the reference if {name}"
     first = _first(truths[failed[0]], answers[failed[0]], failed[0])
-    if best[0] == len(failed):
-        return (f"{_all(failed, len(truths))} the reference if {best[1]}, though that would show "
+    if many == len(failed):
+        return (f"{_all(failed, len(truths))} the reference if {name}, though that would show "
                 f"in what passes too; {first}")
-    if best[0]:
-        return f"{best[0]} of the {len(failed)} that fail match the reference if {best[1]}; {first}"
+    if many:
+        return f"{many} of the {len(failed)} that fail match the reference if {name}; {first}"
     if _single(operation, truths, answers, failed):
         seen = ["to float32's precision all agree: something inside is float32"
-                + (", or the solver is asked for less than 1e-8" if operation.accuracy else "")]
-    else:
-        seen = _seen([truths[i] for i in failed], [answers[i] for i in failed])
-    return "; ".join(["no known mistake explains it", *seen, first])
+                + (", or the solver is asked for less than 1e-8" if operation.accuracy else
+                   " (dtype = \"float32\" in the adapter, to be judged so)")]
+        return "; ".join(["no known mistake explains it", *seen, first])
+    parts = {}
+    for output in every if len(every) > 1 else ():
+        wrong = [i for i in failed if not made[i].agrees(output)]
+        if wrong:
+            many, name, _ = _best(operation, made, wrong, (output,))
+            parts[output] = f"{output} matches if {name}" if many == len(wrong) else ""
+    told = [part for part in parts.values() if part]
+    unexplained = [output for output, part in parts.items() if not part] if told else list(every)
+    seen = _seen([truths[i] for i in failed], [answers[i] for i in failed], unexplained)
+    whole = "no one mistake explains it all" if told else "no known mistake explains it"
+    return "; ".join([whole, *told, *seen, first])
+
+
+def _best(operation: Operation, made: list[_Made], failed: list[int],
+          outputs: tuple[str, ...]) -> tuple[int, str, bool]:
+    """How many of the failed cases the best mistake, or pair, makes; its name; whether it makes
+    these outputs of all cases, also of those that pass."""
+    many, best = 0, ""
+    for mistakes in _suspects(operation, made[failed[0]], outputs):
+        agree = sum(made[i].by(mistakes, outputs) for i in failed)
+        if agree > many:
+            many, best = agree, " and ".join(mistake.name for mistake in mistakes)
+        if agree == len(failed) and all(made[i].by(mistakes, outputs) for i in range(len(made))
+                                        if i not in failed):
+            return many, " and ".join(mistake.name for mistake in mistakes), True
+        if many == len(failed) and len(mistakes) == 2:
+            break
+    return many, best, False
 
 
 def _all(failed: list[int], cases: int) -> str:
@@ -52,13 +72,14 @@ def _all(failed: list[int], cases: int) -> str:
         "es" if len(failed) == 1 else "")
 
 
-def _suspects(operation: Operation, made: _Made) -> Iterator[tuple[Mistake, ...]]:
+def _suspects(operation: Operation, made: _Made,
+              outputs: tuple[str, ...]) -> Iterator[tuple[Mistake, ...]]:
     """Every mistake, then the pairs of them that make the first wrong answer."""
     yield from ((mistake,) for mistake in operation.mistakes)
     for pair in itertools.combinations(operation.mistakes, 2):
-        if made.by(pair):
+        if made.by(pair, outputs):
             yield pair
-        elif all(mistake.outputs for mistake in pair) and made.by(pair[::-1]):
+        elif all(mistake.outputs for mistake in pair) and made.by(pair[::-1], outputs):
             yield pair[::-1]
 
 
@@ -69,14 +90,21 @@ class _Made:
         self.operation, self.case, self.got = operation, case, got
         self.begun: dict[tuple, tuple[Arrays, Arrays]] = {}
 
-    def by(self, mistakes: tuple[Mistake, ...]) -> bool:
+    def agrees(self, output: str) -> bool:
+        """Whether this output is right."""
+        return worst(error(*({output: x[output]} for x in (
+            self.got, self.case.outputs, self.case.tolerances)))) <= 1
+
+    def by(self, mistakes: tuple[Mistake, ...], outputs: tuple[str, ...]) -> bool:
+        """Whether they make these outputs."""
         try:
             with np.errstate(all="ignore"):
                 wrong = self._wrong(mistakes)
         except (ArithmeticError, IndexError, ValueError):  # a mistake that cannot be made here
             return False
-        if any(np.shape(wrong[name]) != np.shape(y) for name, y in self.got.items()):
+        if any(np.shape(wrong[name]) != np.shape(self.got[name]) for name in outputs):
             return False
+        wrong = {name: wrong[name] for name in outputs}
         return worst(error(self.got, wrong, self._wider(wrong))) <= 1
 
     def _wrong(self, mistakes: tuple[Mistake, ...]) -> Arrays:
@@ -89,7 +117,8 @@ class _Made:
     def _wider(self, wrong: Arrays) -> Arrays:
         """The tolerances, as wide for a number that is larger than the truth."""
         wider = {}
-        for name, tolerance in self.case.tolerances.items():
+        for name in wrong:
+            tolerance = self.case.tolerances[name]
             with np.errstate(all="ignore"):
                 ratio = tolerance / np.abs(self.case.outputs[name])
             finite = ratio[np.isfinite(ratio)]
@@ -102,10 +131,10 @@ class _Made:
 # ---------------------------------------------------------------- what is seen without a mistake
 
 
-def _seen(truths: list[Truth], answers: list[Arrays]) -> list[str]:
-    """What is true of every wrong output as a whole."""
+def _seen(truths: list[Truth], answers: list[Arrays], names: list[str]) -> list[str]:
+    """What is true of every wrong output of these names as a whole."""
     told = []
-    for name in truths[0].outputs:
+    for name in names:
         pairs = [(np.asarray(got[name], float), np.asarray(case.outputs[name], float))
                  for case, got in zip(truths, answers)]
         if all(worst({"": units}) <= 1 for units in (
@@ -185,6 +214,12 @@ def _single(operation: Operation, truths: list[Truth], answers: list[Arrays],
     return True
 
 
+def _apart(x: float, y: float) -> tuple[str, str]:
+    """Both with six digits, or with so many that they differ."""
+    digits = next((n for n in range(6, 17) if f"{x:.{n}g}" != f"{y:.{n}g}"), 17)
+    return f"{x:.{digits}g}", f"{y:.{digits}g}"
+
+
 def _first(case: Truth, got: Arrays, index: int) -> str:
     """Where the first failed case goes wrong."""
     errors, parts = error(got, case.outputs, case.tolerances), []
@@ -195,7 +230,8 @@ def _first(case: Truth, got: Arrays, index: int) -> str:
             continue
         place = tuple(int(i) for i in wrong[0]) if np.ndim(units) else ()
         x, y = np.asarray(got[name])[place], case.outputs[name][place]
-        parts.append(f"{name}{list(place) if place else ''} is {float(x):.6g}, should be "
-                     f"{float(y):.6g} ({np.asarray(units)[place]:.3g} tolerances; "
-                     f"{len(wrong)} of {np.size(units)} numbers differ)")
+        got_text, y_text = _apart(float(x), float(y))
+        parts.append(f"{name}{list(place) if place else ''} is {got_text}, should be {y_text} "
+                     f"({np.asarray(units)[place]:.3g} tolerances; {len(wrong)} of "
+                     f"{np.size(units)} numbers differ)")
     return f"case {index}: " + ", ".join(parts)

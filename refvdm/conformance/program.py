@@ -31,15 +31,20 @@ class Program:
     """A running program. WrongAnswer when it does not start or does not say hello."""
 
     def __init__(self, command: str, timeout: float = 60.0):
-        self.command, self.timeout, self.asked = command, timeout, 0
+        self.command, self.timeout, self.asked, self.starts = command, timeout, 0, 0
+        self._start()
+
+    def _start(self) -> None:
+        """It is asked for what it has; a program that died or hung is started anew, 3 times."""
+        self.starts += 1
         try:
             self.process = subprocess.Popen(
-                shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                shlex.split(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 encoding="utf-8", errors="replace", bufsize=1)
         except (OSError, ValueError) as error:
-            raise WrongAnswer(f"{command!r} does not start: {error}") from None
+            raise WrongAnswer(f"{self.command!r} does not start: {error}") from None
         self.lines: queue.Queue = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=_read, args=(self.process, self.lines), daemon=True).start()
         reply = self._ask("hello", {"operation": "hello"})
         names = reply.get("operations")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -55,6 +60,8 @@ class Program:
 
     def answer(self, operation: Operation, inputs: Arrays) -> Arrays:
         """As Module.answer. WrongAnswer when the program hangs, dies, or says something else."""
+        if self.process.poll() is not None and self.starts <= 3:
+            self._start()
         reply = self._ask(operation.name, {"operation": operation.name,
                                            "inputs": wire.encode(inputs)})
         if "error" in reply:
@@ -73,12 +80,6 @@ class Program:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        while line := self.process.stdout.readline(LONGEST_LINE):
-            self.lines.put(line)
-        self.lines.put(None)
 
     def _ask(self, what: str, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
@@ -109,6 +110,13 @@ class Program:
         except subprocess.TimeoutExpired:
             return ""
         return f", with exit status {status}"
+
+
+def _read(process: subprocess.Popen, lines: queue.Queue) -> None:
+    assert process.stdout is not None
+    while line := process.stdout.readline(LONGEST_LINE):
+        lines.put(line)
+    lines.put(None)
 
 
 def _short(x: Any) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from . import wire
 from .adapter import WrongAnswer, as_numbers
-from .operation import REGISTER, Arrays, Operation
+from .operation import REGISTER, Arrays, Mistake, Operation
 from .schema import SCHEMA
 from .tolerance import Truth, error, truth, worst
 
@@ -47,7 +47,7 @@ def document(operation: Operation) -> dict[str, Any]:
 def _case(operation: Operation, case: Truth) -> dict[str, Any]:
     outputs = {name: np.asarray(y, np.float64) for name, y in case.outputs.items()}
     tolerances = {name: _short(y) for name, y in case.tolerances.items()}
-    eps, size = np.finfo(float).eps, 0.0
+    eps, size, right = np.finfo(float).eps, 0.0, operation.begin(case.inputs)
     for name, y in outputs.items():
         some = y != 0
         size = max(size, float(np.max(tolerances[name][some] / np.abs(y[some]), initial=0)) / eps)
@@ -55,7 +55,7 @@ def _case(operation: Operation, case: Truth) -> dict[str, Any]:
                        for name, x in case.inputs.items()},
             "outputs": outputs, "tolerances": tolerances, "condition": float(f"{size:.3g}"),
             "flags": [f"m{i}" for i, mistake in enumerate(operation.mistakes)
-                      if _size(operation, case, mistake) >= 100]}
+                      if _size(operation, case, mistake, right) >= 100]}
 
 
 def _short(y: np.ndarray) -> np.ndarray:
@@ -63,9 +63,13 @@ def _short(y: np.ndarray) -> np.ndarray:
     return np.array([float(f"{v:.3g}") for v in np.ravel(y)]).reshape(y.shape)
 
 
-def _size(operation: Operation, case: Truth, mistake: Any) -> float:
+def _size(operation: Operation, case: Truth, mistake: Mistake,
+          right: tuple[Arrays, Arrays]) -> float:
+    """How far it moves the case, in tolerances; what is computed without it is given."""
     with np.errstate(all="ignore"):
-        wrong = operation.answer(case.inputs, (mistake,))
+        early = mistake.inputs or mistake.instead
+        begun = operation.begin(case.inputs, (mistake,)) if early else right
+        wrong = operation.finish(*begun, (mistake,))
     if any(np.shape(wrong[name]) != np.shape(y) for name, y in case.outputs.items()):
         return np.inf
     return worst(error(wrong, case.outputs, case.tolerances))

@@ -121,20 +121,38 @@ def _prior_of(kl: Callable) -> Callable:
     return prior_kl
 
 
+def _prior_and(name: str, term: Callable) -> Mistake:
+    """A term more: mistakes of this kind can be paired."""
+    return Mistake(name, outputs=lambda i, outputs: {
+        "kl": outputs["kl"] + _prior_of(term)(i["x_0"], i["betas"])[0]})
+
+
 def _both(q: N, x: Any) -> tuple[N, N]:
     return N(q.mean, q.var + 0 * x), N(0 * x, 1 + 0 * x)
+
+
+PRIOR_WRONG = (
+    Mistake("its direction is KL(p ‖ q)", instead=_prior_of(
+        lambda q, x: spec.KL(*reversed(_both(q, x))))),
+    Mistake("the variance of q(x_T | x_0) is taken for 1", instead=_prior_of(
+        lambda q, x: np.sum(q.mean**2) / 2)),
+    _prior_and("the mean of q(x_T | x_0) has √(1 - ᾱ_T) for √ᾱ_T (σ for α)",
+               lambda q, x: np.sum(q.var * x**2 - q.mean**2) / 2),
+    _prior_and("the log-variance has the other sign",
+               lambda q, x: np.sum(np.log(q.var + 0 * x))),
+    _prior_and("the log-variance is missing",
+               lambda q, x: np.sum(np.log(q.var + 0 * x)) / 2),
+    Mistake("the variance of q(x_T | x_0) is read as a standard deviation",
+            instead=_prior_of(lambda q, x: spec.KL(*_both(N(q.mean, q.var**2), x)))),
+    Mistake("one step's levels α_T stand for ᾱ_T",
+            inputs=lambda betas, **_: {"betas": betas[-1:]}),
+    Mistake("it is taken at T - 1", inputs=lambda betas, **_: {"betas": betas[:-1]}))
 
 
 @operation("13.24", cases=_prior_cases, inputs={"x_0": "(batch, D)", "betas": BETAS},
            outputs={"kl": NATS}, mistakes=(
                BITS, MEAN_OVER_D, MEAN_OVER_BATCH, SIGN, HALF,
-               Mistake("its direction is KL(p ‖ q)", instead=_prior_of(
-                   lambda q, x: spec.KL(*reversed(_both(q, x))))),
-               Mistake("the variance of q(x_T | x_0) is taken for 1", instead=_prior_of(
-                   lambda q, x: np.sum(q.mean**2) / 2)),
-               Mistake("one step's levels α_T stand for ᾱ_T",
-                       inputs=lambda betas, **_: {"betas": betas[-1:]}),
-               Mistake("it is taken at T - 1", inputs=lambda betas, **_: {"betas": betas[:-1]}),
+               *PRIOR_WRONG,
                Mistake("it is missing (0)", outputs=lambda inputs, outputs: {
                    "kl": 0 * outputs["kl"]})))
 def prior_kl(x_0: Any, betas: Any) -> Any:

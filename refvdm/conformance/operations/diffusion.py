@@ -86,6 +86,11 @@ def q_step(x_prev: Any, betas: Any, t: Any) -> Any:
     return each(lambda x, t: spec.q_step(x, alphas(betas), t), x_prev, t)
 
 
+def _sigma_for_alpha(i: Arrays, outputs: Arrays) -> Arrays:
+    alpha_bar = np.stack([spec.alpha_bar(alphas(i["betas"]), t) for t in i["t"]])
+    return {"mean": outputs["mean"] * np.sqrt((1 - alpha_bar) / alpha_bar)[:, None]}
+
+
 def _q_marginal_with(mean: Callable, var: Callable) -> Callable:
     def q_marginal(x_0: Any, betas: Any, t: Any) -> Any:
         return each(lambda x, t: (mean(x, alphas(betas), t), var(alphas(betas), t)), x_0, t)
@@ -97,6 +102,7 @@ def _q_marginal_with(mean: Callable, var: Callable) -> Callable:
            notes=INDEX, mistakes=(
                DEVIATION._replace(name=DEVIATION.name + " (13.28 as printed)"),
                LOG_VARIANCE, LATE, EARLY, *FROM_ZERO,
+               Mistake("the mean has √(1 - ᾱ_t) for √ᾱ_t (σ for α)", outputs=_sigma_for_alpha),
                Mistake("the variance is ᾱ_t, not 1 - ᾱ_t", outputs=lambda i, outputs: {
                    "var": 1 - outputs["var"]}),
                Mistake(ALPHA_BAR_IS_ALPHA, instead=_q_marginal_with(

@@ -13,8 +13,8 @@ import numpy as np
 from ...lecture import loss as spec
 from ...lecture import vdm
 from ...lecture.hvae import N
-from ..operation import Arrays, Mistake, operation
-from .bound import BITS, MEAN_OVER_BATCH, MEAN_OVER_D, NATS
+from ..operation import REGISTER, Arrays, Mistake, operation
+from .bound import BITS, MEAN_OVER_BATCH, MEAN_OVER_D, NATS, PRIOR_WRONG, _snr
 from .common import BETAS, INDEX, LINEAR, OF_LINEAR, TABLE_LATE, TRANSPOSED, alphas, each, levels
 from .diffusion import ALPHA_FOR_ALPHA_BAR
 
@@ -31,15 +31,22 @@ def _bound_cases(rng: np.random.Generator) -> Iterator[Arrays]:
                "eps": rng.standard_normal((T, batch, D))}
 
 
-def _terms_of(x_0: Any, betas: Any, x_0_hat: Callable, variance: Any, eps: Any) -> tuple:
-    """reconstruction, prior_kl, diffusion_kl and total, as in lecture.vdm.elbo."""
+def _terms_of(x_0: Any, betas: Any, x_0_hat: Callable, variance: Any, eps: Any,
+              weight: Callable | None = None) -> tuple:
+    """reconstruction, prior_kl, diffusion_kl and total, as in lecture.vdm.elbo; or with other
+    weights of |x_0 - x̂_0|² in diffusion_kl."""
     a = alphas(betas)
 
     def one(x: Any, eps: Any) -> tuple:
         p = spec.p_theta(a, x_0_hat, lambda x_1: N(x_0_hat(x_1, 1), variance))
         total, prior = vdm.elbo(x, a, p, eps), vdm.prior_kl(x, a)
         reconstruction = p[1](spec.q_marginal(x, a, 1).draw(eps[0])).log_prob(x)
-        return reconstruction, prior, reconstruction - prior - total, total
+        diffusion = reconstruction - prior - total
+        if weight is not None:
+            drawn = {t: spec.q_marginal(x, a, t).draw(eps[t - 1]) for t in range(2, len(a))}
+            diffusion = sum(weight(a, t) * np.sum((x - x_0_hat(x_t, t)) ** 2)
+                            for t, x_t in drawn.items())
+        return reconstruction, prior, diffusion, reconstruction - prior - diffusion
     return each(one, x_0, np.swapaxes(eps, 0, 1))
 
 
@@ -58,6 +65,31 @@ def _terms(**change: Callable) -> Callable:
     def changed(inputs: Arrays, **terms: Any) -> Arrays:
         return {**terms, **{key: f(inputs, terms[key]) for key, f in change.items()}}
     return changed
+
+
+def _of_prior(mistake: Mistake) -> Mistake:
+    """A mistake of the operation prior_kl, in this sum."""
+    return _term(f"in the prior's KL {mistake.name}", lambda i, **terms: {
+        **terms, "prior_kl": REGISTER["prior_kl"].answer(
+            {key: i[key] for key in ("x_0", "betas")}, (mistake,))["kl"]})
+
+
+def _snr_drop(a: Any, t: int) -> Any:
+    return (_snr(a, t - 1) - _snr(a, t)) / 2
+
+
+WEIGHTS = {"the KLs' weights are SNR_t/2, not (SNR_{t-1} - SNR_t)/2": lambda a, t: _snr(a, t) / 2,
+           "the KLs' weights are those of t + 1": lambda a, t: _snr_drop(
+               np.append(a, a.dtype.type(0)), t + 1),
+           "the KLs' weights are left out (|x_0 - x̂_0|²)": lambda a, t: 1.0,
+           "the KLs' weights are those of eps (SNR_t)": lambda a, t: _snr(a, t),
+           "the KLs' sum lacks t = 2": lambda a, t: _snr_drop(a, t) if t > 2 else 0.0,
+           "the KLs' sum lacks t = T": lambda a, t: _snr_drop(a, t) if t + 1 < len(a) else 0.0}
+
+
+def weighed(compute: Callable) -> tuple[Mistake, ...]:
+    return tuple(Mistake(name, instead=lambda weight=weight, **i: compute(weight=weight, **i))
+                 for name, weight in WEIGHTS.items())
 
 
 def _adds(name: str) -> Mistake:
@@ -84,7 +116,7 @@ TERMS_WRONG = (
     _term("the reconstruction is minus |x_0 - x̂_0|²", _terms(reconstruction=lambda i, y: (
         2 * i["variance"] * y + i["variance"] * i["x_0"].shape[-1] * np.log(
             2 * np.pi * i["variance"])))),
-    _adds("prior_kl"), _adds("diffusion_kl"),
+    _adds("prior_kl"), _adds("diffusion_kl"), *map(_of_prior, PRIOR_WRONG),
     Mistake("the prior's KL is left out of the total", outputs=lambda i, outputs: {
         "total": outputs["total"] + outputs["prior_kl"]}),
     Mistake("the reconstruction is left out of the total", outputs=lambda i, outputs: {
@@ -100,10 +132,15 @@ TERMS_WRONG = (
 
 @operation("13.24", cases=_bound_cases, notes=INDEX, outputs=TERMS,
            inputs={"x_0": "(batch, D)", "betas": BETAS, **LINEAR, **GIVEN},
-           mistakes=(*TERMS_WRONG, *OF_LINEAR))
+           mistakes=(*TERMS_WRONG, *OF_LINEAR, *weighed(lambda **i: _linear_bound(**i))))
 def elbo(x_0: Any, betas: Any, A: Any, b: Any, variance: Any, eps: Any) -> Any:
     """total = reconstruction - prior_kl - diffusion_kl, the sum over t = 2..T on given noise"""
-    return _terms_of(x_0, betas, lambda x_t, t: A[t - 1] @ x_t + b[t - 1], variance, eps)
+    return _linear_bound(x_0, betas, A, b, variance, eps)
+
+
+def _linear_bound(x_0: Any, betas: Any, A: Any, b: Any, variance: Any, eps: Any,
+                  weight: Callable | None = None) -> Any:
+    return _terms_of(x_0, betas, lambda x_t, t: A[t - 1] @ x_t + b[t - 1], variance, eps, weight)
 
 
 def _weighted(rng: np.random.Generator) -> Iterator[Arrays]:

@@ -8,7 +8,16 @@ import numpy as np
 
 from ..operation import Arrays, Mistake, operation
 from .common import BETAS, INDEX
-from .elbo import GIVEN, GRADIENT_WRONG, TERMS, TERMS_WRONG, _bound_cases, _pulls, _terms_of
+from .elbo import (
+    GIVEN,
+    GRADIENT_WRONG,
+    TERMS,
+    TERMS_WRONG,
+    _bound_cases,
+    _pulls,
+    _terms_of,
+    weighed,
+)
 
 NETWORK = {"W1": "(D + 1, h)", "b1": "(h,)", "W2": "(h, D)",
            "b2": "(D,): x̂_0(x_t, t) = tanh([x_t, t/T] W1 + b1) W2 + b2"}
@@ -41,10 +50,10 @@ def _hidden(i: Arrays, clock: Callable = _clock) -> Callable:
     return network
 
 
-def _bound(clock: Callable = _clock, **i: Any) -> tuple:
+def _bound(clock: Callable = _clock, weight: Callable | None = None, **i: Any) -> tuple:
     network = _hidden(i, clock)
     return _terms_of(i["x_0"], i["betas"], lambda x_t, t: network(x_t, t)[2], i["variance"],
-                     i["eps"])
+                     i["eps"], weight)
 
 
 def _gradient(clock: Callable = _clock, part: Callable = lambda t: True, **i: Any) -> tuple:
@@ -75,7 +84,7 @@ def _seen_wrongly(compute: Callable) -> tuple:
 
 @operation("13.24", cases=_cases, notes=INDEX, outputs=TERMS,
            inputs={"x_0": "(batch, D)", "betas": BETAS, **NETWORK, **GIVEN},
-           mistakes=(*TERMS_WRONG, *_seen_wrongly(_bound)))
+           mistakes=(*TERMS_WRONG, *_seen_wrongly(_bound), *weighed(_bound)))
 def elbo_network(x_0: Any, betas: Any, W1: Any, b1: Any, W2: Any, b2: Any, variance: Any,
                  eps: Any) -> Any:
     """elbo, with a network of one hidden layer that sees t/T"""

@@ -25,7 +25,7 @@ def _plu(rng: np.random.Generator, d: int) -> Arrays:
     perm = np.roll(np.arange(d), 1)
     return {"perm": perm, "lower": np.eye(d) + np.tril(rng.uniform(-0.8, 0.8, (d, d)), -1),
             "upper": np.triu(rng.uniform(-0.8, 0.8, (d, d)), 1) + np.diag(
-                (-1) ** np.arange(d) * rng.uniform(0.4, 2.5, d))}
+                (-1) ** np.arange(d) * rng.uniform(1.2, 2.8, d))}
 
 
 def _layer_cases(*names: str) -> Callable:

@@ -88,6 +88,13 @@ def gaussian_log_density(x: Any, mean: Any, var: Any) -> Any:
                Mistake("(μ_q - μ_p)² is divided by q's variance, not p's", instead=lambda **x: each(
                    lambda m, v, n, w: (KL(N(m, v), N(m, w)) + np.sum((m - n) ** 2 / (2 * v)),),
                    x["mean_q"], x["var_q"], x["mean_p"], x["var_p"])),
+               Mistake("log var_q - log var_p has the other sign", outputs=lambda inputs, outputs: {
+                   "kl": outputs["kl"] + np.sum(
+                       np.log(inputs["var_q"]) - np.log(inputs["var_p"]), -1)}),
+               Mistake("log var_q - log var_p is missing", outputs=lambda inputs, outputs: {
+                   "kl": outputs["kl"] + np.sum(
+                       np.log(inputs["var_q"]) - np.log(inputs["var_p"]), -1) / 2}),
+               Mistake("(μ_q - μ_p)² is missing", inputs=lambda mean_p, **_: {"mean_q": mean_p}),
                Mistake("the -1 of each element is missing", outputs=lambda inputs, outputs: {
                    "kl": outputs["kl"] + inputs["mean_q"].shape[-1] / 2})))
 def gaussian_kl(mean_q: Any, var_q: Any, mean_p: Any, var_p: Any) -> Any:

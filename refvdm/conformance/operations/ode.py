@@ -77,6 +77,15 @@ def _solving(change: Callable) -> Callable:
     return odeint
 
 
+def _solving_intervals(field: Any, z0: Any, ts: Any, theta: Any) -> Any:
+    f, zs = named_field(field).f, [z0]
+    for before, now in itertools.pairwise(ts):
+        start = zs[-1]
+        zs.append(ode_solver(lambda z, t, theta, start=start: f(start, t, theta), start, before,
+                             now, theta, N))
+    return np.stack(zs)
+
+
 TRANSPOSED = Mistake("M is applied transposed", inputs=lambda z0, theta, **_: {
     "theta": np.concatenate([parts(theta, len(z0))[0].T.reshape(-1), theta[len(z0) ** 2 :]])})
 NO_TIME = Mistake("the field sees t = 0 at every time",
@@ -88,6 +97,8 @@ NO_TIME = Mistake("the field sees t = 0 at every time",
                TRANSPOSED, NO_TIME,
                Mistake("z(T0) stands in the integrand (13.8 as printed)", instead=_solving(
                    lambda f, z, t, theta, z0, ts: f(z0, t, theta))),
+               Mistake("z at the start of each interval stands in the integrand (13.8 as printed)",
+                       instead=_solving_intervals),
                Mistake("the field sees the time since T0", instead=_solving(
                    lambda f, z, t, theta, z0, ts: f(z, t - ts[0], theta))),
                Mistake("every interval starts again from z0", instead=lambda field, z0, ts, theta:

@@ -1,6 +1,7 @@
 """The gradients of L = Σ zs_bar · z(ts) in z0, theta and every time: 13.12-13.17 with its jumps."""
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,14 @@ def _with_losses(rng: np.random.Generator) -> Iterator[Arrays]:
 
 
 def _gradients(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> Any:
+    arrays = (z0, ts, theta, zs_bar)
+    return _known_gradients(str(field), *((x.tobytes(), x.shape, x.dtype) for x in arrays))
+
+
+@functools.lru_cache(maxsize=64)  # pairs of mistakes ask for the same again and again
+def _known_gradients(field: str, *arrays: tuple) -> Any:
+    z0, ts, theta, zs_bar = (np.frombuffer(data, dtype).reshape(shape)
+                             for data, shape, dtype in arrays)
     f = named_field(field)
     zs = _solve(f.f, z0, ts, theta)
     return adjoint.gradient_at_many_times(zs_bar, f, zs, ts, theta, N)
@@ -66,6 +75,14 @@ def _reversed_sign(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> Any
     f = named_field(field)
     there = f._replace(df_dz=lambda z, t, theta: -f.df_dz(z, t, theta))
     return adjoint.gradient_at_many_times(zs_bar, there, _solve(f.f, z0, ts, theta), ts, theta, N)
+
+
+def _no_jump(i: Arrays, outputs: Arrays, a_t: int) -> Arrays:
+    """As if the losses at inner times were not there, but for dL/dts there."""
+    z0_bar, theta_bar, ts_bar = _gradients(**{**i, "zs_bar": _no_inner(i["zs_bar"].copy())})
+    inner = outputs["ts_bar"][1:-1]
+    return {"z0_bar": z0_bar, "theta_bar": theta_bar, "ts_bar": np.concatenate(
+        [[ts_bar[0] - a_t * np.sum(inner)], inner, outputs["ts_bar"][-1:]])}
 
 
 def _ends(ts_bar: Any, _: Arrays) -> Any:
@@ -130,6 +147,10 @@ A_T = (  # ts_bar[i] = g_i f, i ≥ 1, is what a_t jumps by
                Mistake("the losses before the last time are dropped", inputs=only(_last_alone)),
                Mistake("the losses at inner times are dropped", inputs=only(_no_inner)),
                Mistake("the loss at the first time is dropped", inputs=only(_no_first)),
+               Mistake("a does not jump at inner times, a_t does", outputs=lambda i, outputs: (
+                   _no_jump(i, outputs, 1))),
+               Mistake("neither a nor a_t jumps at inner times", outputs=lambda i, outputs: (
+                   _no_jump(i, outputs, 0))),
                Mistake("the jump of an inner time is taken a row too late", inputs=only(_late)),
                changed("dL/dT0 and dL/dT1 are exchanged", ts_bar=_ends),
                *SIGNS, *ABSENT, *A_T,

@@ -138,6 +138,8 @@ def _image_cases(rng: np.random.Generator) -> Iterator[Arrays]:
            inputs={"nats": "(batch,): minus the bound", "shape": "(3,): (channels, h, w)"},
            mistakes=(
                _scaled("it is in nats, not bits", lambda i: np.log(np.longdouble(2))),
+               _scaled("nats are multiplied by log 2, not divided",
+                       lambda i: np.log(np.longdouble(2)) ** 2),
                _scaled("channels are forgotten", lambda i: i["shape"][0]),
                _scaled("h and w are forgotten", lambda i: i["shape"][1] * i["shape"][2]),
                _scaled("it is not per dimension", lambda i: np.prod(i["shape"])),

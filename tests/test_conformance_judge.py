@@ -1,0 +1,117 @@
+"""Tolerances, errors and verdicts on operations made up for it."""
+import numpy as np
+import pytest
+
+from refvdm.conformance.diagnose import explain
+from refvdm.conformance.judge import FAIL, PASS, judge, relative
+from refvdm.conformance.operation import Mistake, Operation
+from refvdm.conformance.tolerance import Truth, error, truth, worst
+
+EPS = np.finfo(float).eps
+
+
+def made_up(reference, mistakes=(), accuracy=0.0):
+    return Operation("made_up", "", "", {"x": ""}, {"y": ""}, reference, lambda rng: iter(()), mistakes, accuracy, "")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("accuracy", [0.0, 1e-3])
+def test_the_tolerance_of_what_no_input_moves(dtype, accuracy):
+    """32 √n ε |y| + 1e-10 |y| + (ε/1000 + accuracy) max |y|, n = 9."""
+    y, eps = np.array([3.0, -4.0, 0.0, np.inf]), float(np.finfo(dtype).eps)
+    found = truth(made_up(lambda x: y, accuracy=accuracy), {"x": np.ones(9, dtype)}, dtype).tolerances["y"]
+    size = np.array([3.0, 4.0, 0.0])
+    np.testing.assert_allclose(np.asarray(found[:3], float),
+                               96 * eps * size + 1e-10 * size + (eps / 1000 + accuracy) * 4, rtol=1e-12)
+
+
+def test_the_tolerance_follows_the_condition():
+    """y = x - 1 loses the digits of x that are those of 1: |Δy| is up to ε |x|, and most of it in the largest of 6."""
+    x = np.array([1 + 1e-9, 1 + 1e-12, 2.0, 5e5])
+    found = np.asarray(truth(made_up(lambda x: x - 1), {"x": x}, np.float64).tolerances["y"], float)
+    rest = 64 * EPS * (x - 1) + 1e-10 * (x - 1) + EPS / 1000 * 5e5
+    share = (found - rest) / (64 * EPS * x)
+    assert np.all(share[:3] > 0.3) and np.all(share[:2] < 1.01)
+    rough = np.asarray(truth(made_up(lambda x: x - 1, accuracy=1e-9), {"x": x}, np.float64).tolerances["y"], float)
+    assert np.all(rough > 1e-9 * 4e5)
+
+
+def test_errors_are_in_tolerances_element_by_element():
+    expected, tolerance = np.array([1.0, 2.0, np.nan, np.inf, np.inf, 1.0, 0.0]), np.full(7, 0.5)
+    got = np.array([2.0, 2.0, np.nan, np.inf, -np.inf, np.nan, np.inf])
+    found = error({"y": got}, {"y": expected}, {"y": tolerance})
+    np.testing.assert_array_equal(found["y"], [2, 0, 0, 0, np.inf, np.inf, np.inf])
+    assert worst(found) == np.inf and worst({"a": np.array([1.0, 3]), "b": np.array(2.0)}) == 3 and worst({}) == 0
+    assert error({"y": np.zeros(1)}, {"y": np.zeros(1)}, {"y": np.zeros(1)})["y"] == 0
+
+
+def cases(operation, *xs):
+    return [truth(operation, {"x": np.array(x)}, np.float64) for x in xs]
+
+
+def test_a_verdict_counts():
+    operation = made_up(lambda x: 2 * x)
+    known = cases(operation, [1.0, 2.0], [3.0, 4.0], [5.0, 6.0])
+    def off(*units):
+        return judge(operation, known, [{"y": case.outputs["y"] + np.array([0, unit]) * case.tolerances["y"]}
+                                        for case, unit in zip(known, units)])
+    verdict = off(0.9, -0.9, 0)
+    assert (verdict.status, verdict.failed, verdict.cases, verdict.why) == (PASS, 0, 3, "")
+    assert verdict.worst == pytest.approx(0.9, rel=1e-3) and verdict.name == "made_up"
+    verdict = off(0, 1.5, 0)
+    assert (verdict.status, verdict.failed) == (FAIL, 1) and verdict.worst == pytest.approx(1.5, rel=1e-3)
+    assert "case 1: y[1] is 8." in verdict.why and "1 of 2 numbers differ" in verdict.why
+    assert verdict.tolerance == pytest.approx(1e-10, rel=0.01) == relative(known)
+    spread = [Truth({}, {"y": np.array([1.0, 0.0, 2.0, -4.0])}, {"y": np.array([1.0, 9.0, 4.0, 12.0])})]
+    assert relative(spread) == 2.0 and np.isnan(relative([]))
+
+
+DOUBLE = Mistake("it is doubled", outputs=lambda i, o: {"y": 2 * o["y"]})
+SHIFTED = Mistake("x is one too large", inputs=lambda x: {"x": x + 1})
+SQUARE = Mistake("it is the square", instead=lambda x: x * x)
+POSITIVE = Mistake("negative ones are 0", outputs=lambda i, o: {"y": np.maximum(o["y"], 0)})
+BROKEN = Mistake("it cannot be made", inputs=lambda x: {"x": x[99]})
+OTHER_SHAPE = Mistake("another shape", instead=lambda x: x[:1])
+
+
+def said(change, xs=((1.0, 2.5), (-2.0, 3.0)), mistakes=(BROKEN, OTHER_SHAPE, DOUBLE, SHIFTED, SQUARE, POSITIVE)):
+    operation = made_up(lambda x: 3 * x, mistakes)
+    known = cases(operation, *xs)
+    answers = [{"y": change(case.inputs["x"])} for case in known]
+    failed = [i for i, (case, got) in enumerate(zip(known, answers))
+              if worst(error(got, case.outputs, case.tolerances)) > 1]
+    return explain(operation, known, answers, failed)
+
+
+def test_mistakes_are_found_alone_and_in_pairs_in_either_order():
+    assert said(lambda x: 6 * x) == "all 2 match the reference if it is doubled"
+    assert said(lambda x: 3 * x + 3) == "all 2 match the reference if x is one too large"
+    assert said(lambda x: 6 * x + 6) == "all 2 match the reference if it is doubled and x is one too large"
+    assert said(lambda x: 2 * (x + 1) ** 2, mistakes=(SQUARE, DOUBLE)).startswith("no known mistake")
+    assert said(lambda x: 2 * x * x) == "all 2 match the reference if it is doubled and it is the square"
+    later = Mistake("then 1 is added", outputs=lambda i, o: {"y": o["y"] + 1})
+    assert said(lambda x: 6 * x + 2, mistakes=(DOUBLE, later)).endswith("if then 1 is added and it is doubled")
+    assert said(lambda x: 6 * x + 1, mistakes=(DOUBLE, later)).endswith("if it is doubled and then 1 is added")
+
+
+def test_two_other_formulas_are_joined_number_by_number():
+    first = Mistake("the first is 7", instead=lambda x: np.append(7 + 0 * x[:1], 3 * x[1:]))
+    last = Mistake("the last is squared", instead=lambda x: np.append(3 * x[:-1], x[-1:] ** 2))
+    assert said(lambda x: np.array([7, x[1] ** 2]), mistakes=(first, last)) == (
+        "all 2 match the reference if the first is 7 and the last is squared")
+
+
+def test_what_explains_a_part_of_the_cases_is_said_so():
+    assert said(lambda x: np.maximum(3 * x, 0)) == "the 1 that fails matches the reference if negative ones are 0"
+    half = said(lambda x: 6 * x if x[0] < 0 else 3 * x)
+    assert half.startswith("the 1 that fails matches the reference if it is doubled, though that would show in")
+    some = said(lambda x: 6 * x if x[0] < 0 else 9 * x)
+    assert some.startswith("1 of the 2 that fail match the reference if it is doubled; case 0: y[0] is 9, ")
+    none = said(lambda x: np.sin(x))
+    assert none.startswith("no known mistake explains it; case 0: y[0] is 0.841471, should be 3 (")
+
+
+def test_a_tolerance_is_as_wide_for_what_a_mistake_makes_larger():
+    huge = Mistake("it is a million times as large", outputs=lambda i, o: {"y": 1e6 * o["y"]})
+    assert said(lambda x: 3e6 * x * (1 + 5e-11), mistakes=(huge,)).startswith("all 2 match the reference if it")
+    assert said(lambda x: 3e6 * x * (1 + 5e-9), mistakes=(huge,)).startswith("no known mistake")
