@@ -151,7 +151,15 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     with pytest.raises(KeyError), experiment.whole(tmp_path / "a") as temporary:
         temporary.write_text("half")
         raise KeyError
-    assert not (tmp_path / "a").exists()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OSError), experiment.whole(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
+    with experiment.whole(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "new"
 
 
 def test_nothing_of_the_drawing_is_imported_before_it_is_used():
