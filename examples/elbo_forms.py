@@ -137,8 +137,8 @@ def draw(plt, found):
     for (name, row), style in zip(found["gap_nats"].items(), ("o-", ":", "s-", "^-")):
         middle.loglog(found["T"], row, style, ms=4, label=name)
     middle.axhline(np.euler_gamma / 2, color="0.7", lw=0.8, label="half of Euler's constant")
-    middle.set(xlabel="T", ylabel="gap, nats", title="N(0, 4), all exact: linear γ closes the gap, "
-                                                     "1/T")
+    middle.set(xlabel="T", ylabel="gap, nats", title="N(0, 4), all exact: linear γ closes the gap "
+                                                     "as 1/T")
     middle.legend()
     x_0 = RING.sample(200 if args.quick else 2000, np.random.default_rng([args.seed, 2]))
     for name, (vdm, theta) in three().items():

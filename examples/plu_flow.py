@@ -101,9 +101,13 @@ def plu_picture(plt, theta):
 
 
 def layers_picture(plt, theta):
-    """The data after every second Glow step, coloured by the crescent that each x came from."""
+    """The data after every second Glow step, coloured by the crescent (see
+    datasets.Crescents) that each x is likelier to be of."""
     x = DATA.sample(3000, np.random.default_rng([args.seed, 5]))
-    colours = np.where(x[:, 1] > 0.3 * x[:, 0], *experiment.PALETTE[:2])
+    first, second = (((x[:, 0] - 0.6 * s) / 0.9) ** 2  # -2 log p, up to a constant
+                     + ((x[:, 1] - s * (0.8 * (x[:, 0] - 0.6 * s) ** 2 - 0.9)) / 0.25) ** 2
+                     for s in (1, -1))
+    colours = np.where(first < second, *experiment.PALETTE[:2])
     shown = range(0, STEPS + 1, 2)
     figure, all_axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.7))
     for axes, step in zip(all_axes, shown):

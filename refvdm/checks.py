@@ -10,6 +10,7 @@ word is any length, ... any number of axes.
 """
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -74,7 +75,7 @@ def floats(name: str, x: Any, shape: Sequence = BATCH, *, finite: bool = True) -
     """An array or Tensor of real floats, of this shape, finite, in the machine's byte order."""
     if not isinstance(x, (np.ndarray, Tensor)) or x.dtype.kind != "f" or not ordinary(x):
         raise TypeError(f"{name} must be an array of floats, got {what(x)}")
-    if x.shape != shape and not _fits(x.shape, shape):
+    if x.shape != shape and not _fits(x.shape, tuple(shape)):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {x.shape}")
     if finite:
         _all_finite(name, x)
@@ -94,7 +95,7 @@ def like(name: str, x: Any, other_name: str, other: Any, *, finite: bool = False
 def reals(name: str, x: Any, shape: Sequence, *, finite: bool = True) -> np.ndarray:
     """A float64 array of its own from any real numbers, nested lists and integers included."""
     array = _plain(f"{name} must hold real numbers", x, "fiu", float)
-    if not _fits(array.shape, shape):
+    if not _fits(array.shape, tuple(shape)):
         raise ValueError(f"{name} must have shape {shown(shape)}, got {array.shape}")
     if finite:
         _all_finite(name, array)
@@ -252,13 +253,12 @@ def _plain(expected: str, x: Any, kinds: str, wanted: type) -> np.ndarray:
     return array
 
 
-def _fits(got: tuple, shape: Sequence) -> bool:
+@functools.lru_cache(1024)  # a training step asks the same dozen questions every time
+def _fits(got: tuple, shape: tuple) -> bool:
     if ... in shape:
-        at = list(shape).index(...)
-        behind = len(got) - (len(shape) - at - 1)
-        return at <= behind and _fits(got[:at], shape[:at]) and _fits(got[behind:], shape[at + 1:])
-    return len(got) == len(shape) and all([n == m or isinstance(m, str)
-                                           for n, m in zip(got, shape)])
+        at, many = shape.index(...), len(got) - len(shape) + 1
+        shape = (*shape[:at], *got[at : at + many], *shape[at + 1:])
+    return len(got) == len(shape) and all(n == m or isinstance(m, str) for n, m in zip(got, shape))
 
 
 def is_finite(x: np.ndarray) -> bool:

@@ -1,5 +1,5 @@
-"""Diagonal Gaussians, elementwise and in nats; sum over the axes of one example yourself. With full
-covariance, one Gaussian at a time, by Cholesky factors.
+"""The Gaussians of 13.18-13.28: diagonal, elementwise and in nats; sum over the axes of one
+example yourself. With full covariance, one Gaussian at a time, by Cholesky factors.
 
 The variance comes as its logarithm, so that none is ever rounded to 0. Every argument is a real
 number, an array of floats or a Tensor; TypeError for anything else, arrays of integers too. Inner
@@ -84,7 +84,7 @@ def sum_per_example(terms: Array) -> Array:
     return np.sum(terms, axis=tuple(range(1, np.ndim(terms))))
 
 
-def squared_distance(x: Array, y: Array) -> Any:
+def squared_distance(x: Array, y: Array | float) -> Any:
     """|x - y|² of each example: (batch, ...) -> (batch,), arrays and Tensors alike."""
     error = x - y
     return np.add.reduce(np.square(error), axis=tuple(range(1, error.ndim))), error
@@ -141,7 +141,7 @@ def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
     """
     _one_gaussian("log_normal_full", mean=mean, factor=factor)
     D = len(mean)
-    x = checks.floats("log_normal_full: x", x, (...,), finite=False)
+    x = checks.floats("log_normal_full: x", x, (...,))
     if x.ndim not in (1, 2) or x.shape[-1] != D:
         raise ValueError(f"log_normal_full: x must have shape (D,) or (batch, D) with D = {D}, "
                          f"got {x.shape}")

@@ -153,10 +153,15 @@ def _steps_taken(state: Any, shape: tuple) -> int:
         raise TypeError(f"Adam: state must be what init or update gave, a dict of step, m and v, "
                         f"got {list(state) if isinstance(state, dict) else state!r}")
     for name in ("m", "v"):
-        x = checks.floats(f"Adam: state[{name!r}]", state[name], (...,), finite=False)
+        x = state[name]
+        if type(x) is not np.ndarray or x.dtype.kind != "f":
+            checks.floats(f"Adam: state[{name!r}]", x, (...,), finite=False)
         if x.shape != shape:
             raise ValueError(f"Adam: state is of {x.size} parameters, theta has {shape[0]}")
-    return int(checks.integers("Adam: state['step']", state["step"], 1, 0, 2**62))
+    step = state["step"]
+    if type(step) is np.ndarray and step.shape == ():
+        step = step[()]
+    return checks.integer("Adam: state['step']", step, 0)
 
 
 def _flat(name: str, tree: Tree) -> Any:
@@ -172,14 +177,13 @@ def _flat_like(name: str, tree: Tree, other_name: str, other: Tree) -> np.ndarra
     pieces = []
     try:
         for x, y in zip(leaves(tree), matched(tree, other)):
-            if is_float(x) != is_float(y) and y is not None or is_float(x) and y is None:
+            differentiated = is_float(x)
+            if differentiated != is_float(y):
                 raise TypeError(f"{name} has {_called(x)}, {other_name} {_called(y)}")
-            if not is_float(x):
-                continue
-            y = np.asarray(y)
-            if y.shape != np.shape(x):
-                raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {y.shape}")
-            pieces.append(y.reshape(-1))
+            if differentiated:
+                if np.shape(y) != np.shape(x):
+                    raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {np.shape(y)}")
+                pieces.append(np.ravel(y))
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"optimiser: {other_name} beside {name}: {error}") from None

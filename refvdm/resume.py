@@ -112,8 +112,9 @@ def with_extras(who: str, result: Any) -> tuple[Any, dict[str, float]]:
 
 
 def _real(name: str, x: Any) -> float:
-    kind = getattr(x, "dtype", np.dtype(type(x) if isinstance(x, (int, float)) else object)).kind
-    if kind not in "fiub" or np.shape(x) != () or isinstance(x, EXTRAORDINARY):
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    real = isinstance(x, (int, float)) or kind in ("f", "i", "u", "b")
+    if not real or np.shape(x) != () or isinstance(x, EXTRAORDINARY):
         raise TypeError(f"fit: {name} must be one real number, got "
                         f"{f'shape {np.shape(x)}' if np.shape(x) else checks.what(x)}")
     return float(stop_gradient(x))

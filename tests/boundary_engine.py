@@ -9,7 +9,7 @@ from wrong_arguments import KINDS, NOTHING, case, foreign, others, seeded
 
 from refvdm import autodiff, experiment
 from refvdm.checkpoint import load_checkpoint, save_checkpoint
-from refvdm.conformance import check, operations
+from refvdm.conformance import check, implemented, operations, pytest_function
 from refvdm.conformance.judge import ERROR
 from refvdm.conformance.objects import (
     check_flow_layer,
@@ -99,8 +99,10 @@ def field(z, t, theta):
 K, TS = {"k": np.array([0.5, 1.0, 1.5, 2.0])}, np.array([0.0, 0.5, 1.0])
 IVP = {"f": ("function", field), "z0": ("state", X), "ts": ("instants", TS), "theta": ("any", K)}
 KINDS["state"] = (lambda x: [(label, bad) for label, bad in KINDS["examples"][0](x) if label not in (
-    "float", "list", "0-d", "torch")] + [("a tuple of two lengths", (x, x[0])), ("a half", x.astype(np.float16))],
+    "float", "list", "0-d", "torch")] + [("ragged", [[1.0, 2.0], [1.0]]), ("a half", x.astype(np.float16))],
     lambda x: [*KINDS["floats"][1](x), ("a list", x.tolist())])
+KINDS["tree state"] = (lambda z: [*KINDS["tree"][0](z), ("one a float32", {**z, "b": z["b"].astype(np.float32)})],
+                       KINDS["tree"][1])
 KINDS["instants"] = (lambda x: [(label, bad) for label, bad in KINDS["reals"][0](x) if label != "longer"] + [
     ("disordered", x[[0, 2, 1]])], KINDS["reals"][1])
 KINDS["limit"] = (lambda x: [pair for pair in KINDS["positive"][0](x) if pair[0] != "inf"], KINDS["positive"][1])
@@ -111,6 +113,16 @@ KINDS["tolerance"] = (lambda x: [pair for pair in KINDS["positive"][0](x) if pai
 case("solve", lambda **a: solve(**a).zs, **IVP, **OPTIONS, first_step=("positive?", 0.25),
      max_step=("limit", 0.5), dense=("flag", True))
 case("solve, step", lambda step: solve(field, X, TS, K, step=step).zs, step=("positive?", 0.25))
+
+
+def of_tree(z, t, theta):
+    return {key: -x for key, x in z.items()}
+
+
+case("solve, a tree", lambda z0: solve(of_tree, z0, TS).zs, ("z0", "int"), z0=("tree state", TREE))
+case("odeint, a tree", lambda z0: odeint(of_tree, z0, TS), ("z0", "int"), z0=("tree state", TREE))
+case("TreeSolution.__call__", solve(of_tree, TREE, TS), ("t", "float, 0-d, empty, an axis less, longer"),
+     t=("reals", np.array([0.25, 0.75])))
 SOLUTION = solve(field, X, TS, K)
 case("Solution.__call__", SOLUTION, ("t", "float, 0-d, empty, an axis less, longer"),
      t=("reals", np.array([0.25, 0.75])))
@@ -233,6 +245,8 @@ class Ours:
 case("check", lambda **a: check(a.pop("adapter"), **{"only": ["gaussian_kl"], **a}), adapter=("any", Ours),
      only=("patterns", ["gaussian_kl"]), skip=("patterns", ["mlp*"]), expect_fail=("patterns", ["ddim*"]))
 KINDS["patterns"] = (others("gaussian_kl", [1], [None]), lambda x: [("a tuple", tuple(x))])
+case("implemented", lambda: len(implemented(Ours)))
+case("pytest_function", lambda: pytest_function(Ours) is None)
 ABARS = np.array([0.99, 0.8, 0.5, 0.1])
 TOLERANCE = ("positive", 0.5)
 

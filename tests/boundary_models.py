@@ -5,7 +5,6 @@ from wrong_arguments import KINDS, case, others
 from refvdm.datasets import Crescents, Ring, digits, scale_levels
 from refvdm.flows import PLU, ActNorm, AffineCoupling, Flow, Split, Squeeze, bits_per_dim, dequantize
 from refvdm.gaussian import (
-    elementwise,
     expm1_minus,
     kl_normal,
     kl_normal_full,
@@ -14,7 +13,7 @@ from refvdm.gaussian import (
     sum_per_example,
 )
 from refvdm.mhvae import GaussianConditional, MarkovianHVAE
-from refvdm.nn import MLP, float_dtype, time_features
+from refvdm.nn import MLP, time_features
 from refvdm.optim import EMA, Adam
 
 X, Y = np.linspace(-1, 1, 12).reshape(3, 4), np.linspace(0, 2, 12).reshape(3, 4)
@@ -90,7 +89,6 @@ case("MLP", lambda sizes, activation: MLP(sizes, activation).init(np.random.defa
      activation=("word", "silu"))
 case("MLP.init", NET.init, rng=RNG, dtype=DTYPE)
 case("MLP.__call__", NET, theta=("weights", WEIGHTS), x=("unseen", X))
-case("float_dtype", lambda dtype: float_dtype("a network", dtype).num, dtype=DTYPE)
 case("time_features", time_features, ("t", "0, after T, negative, longer, an axis more"),
      t=("real times", np.array([2, 3, 4])), n=("integer", 4), lowest=("positive", 0.5), highest=("positive", 1.0),
      dtype=DTYPE)
@@ -110,7 +108,6 @@ case("log_normal", log_normal, **dict.fromkeys(("x", "mean", "log_var"), ("eleme
 case("kl_normal", kl_normal, **dict.fromkeys(("mean_q", "log_var_q", "mean_p", "log_var_p"), ("elements", X)))
 case("expm1_minus", expm1_minus, d=("elements", X))
 case("sum_per_example", sum_per_example, terms=("elements", X))
-case("elementwise", lambda x: elementwise("x", x), x=("elements", X))
 FACTOR = np.tril(np.eye(4) + 0.1)
 case("log_normal_full", log_normal_full, x=("floats", X[0]), mean=("floats", Y[0]), factor=("floats", FACTOR))
 case("kl_normal_full", kl_normal_full, mean_q=("floats", X[0]), factor_q=("floats", FACTOR), mean_p=("floats", Y[0]),

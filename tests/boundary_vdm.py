@@ -1,6 +1,6 @@
 """The public callables of refvdm.vdm with valid arguments."""
 import numpy as np
-from wrong_arguments import RIGHT, T, case
+from wrong_arguments import KINDS, RIGHT, T, case, others, same_times
 
 from refvdm.vdm import (
     VDM,
@@ -77,6 +77,14 @@ case("ancestral_path", lambda **a: [x for _, x in ancestral_path(**a)], **LEARN,
      x_T=("floats", X), eps=("floats", EPS))
 case("ddim_sample", ddim_sample, **LEARN, shape=("shape", (N, D)), steps=("integer?", 2), eta=("number", 0.5),
      x_T=("floats", X), eps=("floats", EPS[:3]))
+case("ddim_sample, times", lambda times, clip: ddim_sample(NAIVE, THETA["denoiser"], (N, D), x_T=X, eps=EPS[:3],
+     times=times, clip=clip), times=("falling times?", [4, 2, 1]), clip=("bounds?", (-1.0, 1.0)))
+KINDS["falling times"] = (others([4, 2.0, 1], [4, 4, 1], [1, 2, 4], [4], [], [[4, 1]], [5, 1], [4, 0], [4, -1],
+                                 np.ma.array([4, 1]), np.array([4.0, 1.0]), [True, False], ["4", "1"]),
+                          lambda times: [("a tuple", tuple(times)), *same_times(np.array(times))])
+KINDS["bounds"] = (others((1, -1), (0, 0), (np.nan, 1), (None, 1), (-np.inf, 1), (-1, 1, 2), np.array([-1.0, 1.0]),
+                          (True, 2), ("-1", "1"), (1j, 2)),
+                   lambda clip: [("a list", list(clip)), ("integers", (-1, 1))])
 case("ddim_path", lambda *given, **named: [x for _, x in ddim_path(*given, **named)][-1], **LEARN,
      shape=("shape", (N, D)), steps=("integer?", 2), eta=("number", 0.5), x_T=("floats", X), eps=("floats", EPS[:3]))
 case("elbo_forms", elbo_forms, **LEARN, x_0=FIXED, eps=("floats", EPS))
@@ -112,8 +120,13 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      ConvertedDenoiser(network, schedule, parametrisation)(None, x_t, t),
      network=("callable", lambda theta, x, t: x / 2),
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
+EXPLODING = ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)
+case("ExplodingDenoiser.__call__", lambda x_t, t: EXPLODING(None, x_t, t), x_t=X_0, t=("real times", THREE))
 case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
      None, x_t, t), x_t=X_0, t=("real times", THREE))
+EXPLODING = ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)
+case("ExplodingDenoiser.__call__", lambda x_t, t: EXPLODING(None, x_t, t), x_t=X_0,
+     t=("real times", THREE))
 case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
      network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
 

@@ -363,3 +363,17 @@ def test_an_error_of_the_function_passes_through():
 
 def test_at_a_kink_central_differences_disagree():
     finds("wrong cotangent of argument 0 at index", np.abs, np.zeros(2) + 1e-5)
+
+
+def test_the_bits_of_a_sum_do_not_depend_on_how_a_primal_lies_in_memory():
+    """vjp lays arrays in C order; another order of summation is no wrong value."""
+    W = np.random.default_rng(0).standard_normal((30, 40))
+    check_vjp(lambda W: np.sum(np.square(W)), np.asfortranarray(W), most=3)
+    check_vjp(lambda tree: np.sum(np.square(tree["W"])), {"W": W[::-1, ::2], "n": 3}, most=3)
+
+
+@pytest.mark.parametrize("option, value", [("rtol", -1.0), ("rtol", "a"), ("atol", np.nan), ("step", 0), ("most", 0),
+                                           ("most", 2.5), ("rng", 0)])
+def test_options_that_make_no_sense(option, value):
+    with pytest.raises((TypeError, ValueError), match=f"check_vjp: {option} must"):
+        check_vjp(np.sin, X, **{option: value})

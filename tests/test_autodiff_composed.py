@@ -164,3 +164,22 @@ def test_a_tuple_of_argnums_gives_a_tuple_of_gradients():
     np.testing.assert_allclose(b, np.diag(V))
     with pytest.raises(ValueError, match="argnum = 5"):
         grad(loss, (0, 5))(*args)
+
+
+def test_systems_of_no_equations():
+    """A pullback must not guess the number of columns of nothing."""
+    for b in (np.zeros(0), np.zeros((0, 2))):
+        y, pullback = vjp(np.linalg.solve, np.zeros((0, 0)), b)
+        a_bar, b_bar = pullback(y)
+        assert a_bar.shape == (0, 0) and b_bar.shape == b.shape
+
+
+def test_a_stack_of_right_sides_is_refused():
+    """NumPy broadcasts a over it, and the cotangent of a would have to be its sum."""
+    with pytest.raises(ValueError, match=r"a must have shape \(n, n\) and b \(n,\) or \(n, k\), got .* \(2, 3, 1\)"):
+        vjp(np.linalg.solve, np.eye(3), np.ones((2, 3, 1)))
+
+
+def test_the_product_over_an_axis_of_a_number_is_the_number():
+    value, pullback = vjp(lambda x: np.prod(x, axis=-1), np.array(2.0))
+    assert value == np.prod(np.array(2.0), axis=-1) == 2.0 and pullback(np.array(3.0)) == (3.0,)

@@ -1,6 +1,7 @@
 """Checkpoints: every tree comes back as it was, and a file that cannot be used is said to be so and stays untouched."""
 import json
 import os
+import stat
 import time
 
 import numpy as np
@@ -230,3 +231,19 @@ def test_single_bits_of_a_large_file_never_pass_unseen(tmp_path):
                 assert (tmp_path / "c").read_bytes() == bytes(flipped)
             else:  # zip has bytes that mean nothing, and an earlier file no digest over them
                 assert earlier_file and same(read, tree), bit
+
+
+def test_a_pipe_is_no_checkpoint_and_stays(tmp_path):
+    """Moving the new file into place would replace it, as it would /dev/null."""
+    os.mkfifo(tmp_path / "pipe")
+    for call in (lambda: save_checkpoint(tmp_path / "pipe", {"x": 1}), lambda: load_checkpoint(tmp_path / "pipe")):
+        with pytest.raises(ValueError, match="path must be a file, .*pipe is no ordinary file"):
+            call()
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("array", [np.array(["a"]), np.zeros(3, "V0"), np.zeros(2, [("a", "f8")]),
+                                   np.array(["2020"], "M8[Y]")])
+def test_members_that_are_no_numbers_are_refused(tmp_path, array):
+    earlier(tmp_path / "c.npz", {"format": "refvdm checkpoint", "version": 1, "tree": {"array": 0}}, **{"0": array})
+    unusable(tmp_path / "c.npz", "which are no numbers")

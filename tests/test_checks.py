@@ -1,5 +1,6 @@
 """The vocabulary of checks: what is right comes back as wanted, what is wrong is named, with what was expected."""
 import math
+import os
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from refvdm import checks
 from refvdm.autodiff import Tensor, grad, vjp
+from refvdm.values import axis as axis_of
 
 X = np.arange(6.0).reshape(3, 2)
 MATRIX = np.ones((1, 1)).view(np.matrix)
@@ -413,3 +415,94 @@ def test_parameters():
         return theta["W"]
 
     vjp(f, {"W": X})
+
+
+def test_what_a_callers_function_raises_tells_whose_it_is():
+    def raising(error):
+        def f(*args):
+            raise error
+        return f
+
+    assert checks.called("f", lambda a, b: a + b, 1, 2) == 3
+    for error, kind in ((KeyError("W1"), ValueError), (IndexError("no"), ValueError), (ValueError("no"), ValueError),
+                        (TypeError("no"), TypeError), (AttributeError("no"), TypeError)):
+        told = f"^the denoiser raised {type(error).__name__}: .*, asked at t = 1..3$"
+        with pytest.raises(kind, match=told) as caught:
+            checks.called("the denoiser", raising(error), t=np.array([3, 1]))
+        assert type(caught.value) is kind and caught.value.__cause__ is error
+    for error in (ZeroDivisionError("no"), KeyboardInterrupt()):  # not about arguments
+        with pytest.raises(type(error)):
+            checks.called("f", raising(error))
+
+
+def test_an_answer_is_called_and_looked_at():
+    assert checks.answer("f", lambda x: x, (X,), X.shape) is X
+    refused(ValueError, "what f returns must have shape (2, 3), got (3, 2)", checks.answer, "f", lambda x: x, (X,),
+            (2, 3))
+    refused(ValueError, "f raised KeyError: 'a', asked at t = 2", checks.answer, "f", lambda x: {}["a"], (X,), X.shape,
+            2)
+    refused(ValueError, "what f returns must be finite, got -inf at index (0, 0), asked at t = 2", checks.answer, "f",
+            lambda x: x - np.inf, (X,), X.shape, 2)
+    checks.answer("f", lambda x: x - np.inf, (X,), X.shape, 2, log=True)
+
+
+def test_files(tmp_path):
+    for path in (tmp_path / "new", str(tmp_path / "new"), os.fsencode(tmp_path / "new")):
+        assert checks.file("f", path) == tmp_path / "new"
+    (tmp_path / "there").write_text("")
+    assert checks.file("f", tmp_path / "there") == tmp_path / "there"
+    refused(TypeError, "f must be a path, got int", checks.file, "f", 3)
+    refused(ValueError, f"f must be a file, {tmp_path} is a folder", checks.file, "f", tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        refused(ValueError, f"f must be a file, {tmp_path / 'pipe'} is no ordinary file", checks.file, "f",
+                tmp_path / "pipe")
+
+
+def test_axes_and_words():
+    for axis in (None, 0, -1, np.int64(2), (0, 1), ()):
+        assert axis_of("a", axis) is axis
+    for bad in ("0", 0.0, True, [0], (0, 1.0), (True,)):
+        refused(TypeError, f"a must be an integer, a tuple of integers or None, got {bad!r}", axis_of, "a", bad)
+    assert checks.words("w", ("a", "b")) == ["a", "b"] and checks.words("w", []) == []
+    for bad in ("ab", None, ["a", 1], {"a"}):
+        refused(TypeError, f"w must be a list of strings, got {bad!r}", checks.words, "w", bad)
+
+
+def test_flags():
+    for flag in (True, False, np.True_, np.False_):
+        assert checks.flag("f", flag) is bool(flag)
+    for bad in (0, 1, None, "no", [], np.ones(1, bool), 0.0):
+        refused(TypeError, f"f must be True or False, got {bad!r}", checks.flag, "f", bad)
+
+
+def test_lists():
+    for things in ([1, 2], (1, 2), np.array([1, 2])):
+        found = checks.listed("l", things)
+        assert type(found) is list and found == [1, 2]
+    assert checks.listed("l", []) == []
+    grad(lambda x: np.sum(checks.listed("l", x)[0]))(X)
+    for bad, kind in ((None, "NoneType"), ("ab", "str"), ({1: 2}, "dict"), (3, "int"), (np.array(3), "ndarray"),
+                      ({1}, "set")):
+        refused(TypeError, f"l must be a list, got {kind}", checks.listed, "l", bad)
+
+
+def test_lengths():
+    for shape in ((), (0,), [2, 3], (np.int64(2), np.uint8(3))):
+        found = checks.lengths("s", shape)
+        assert found == tuple(shape) and all(type(n) is int for n in found)
+    assert checks.lengths("s", (4, 0), axes=2) == (4, 0)
+    for bad in (None, 3, "34", (2.0,), (-1,), (True,), np.ones(2, int), {3: 4}):
+        refused(ValueError, f"s must be a tuple of integers of at least 0, got {bad!r}", checks.lengths, "s", bad)
+    refused(ValueError, "s must be a tuple of at least 2 integers of at least 0, got (3,)", checks.lengths, "s", (3,),
+            2)
+
+
+def test_what_is_finite():
+    for x in (X, np.zeros((0, 3)), np.array(2.0), X.astype(np.float16), np.full(3, 1e200), X[:, ::-1]):
+        assert checks.is_finite(x) is True  # 1e200 squared is not
+    for bad in (np.nan, np.inf, -np.inf):
+        for at in range(6):
+            x = X.copy()
+            x.flat[at] = bad
+            assert checks.is_finite(x) is False

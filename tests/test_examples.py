@@ -139,6 +139,32 @@ def test_data_without_a_grid_goes_through_the_mlp(tmp_path, capsys):
     assert call(capsys, "--data", tmp_path / "x.npy", "--levels", 3, "--steps", 2, "--out", tmp_path / "r")[0] == 0
 
 
+def test_a_table_is_standardised_by_columns_and_images_whole(tmp_path):
+    """center + unit x is the data again; the cost's shift is that of log |det| for the table too."""
+    x = np.random.default_rng(3).standard_normal((40, 2)) * [1000, 0.1] + [5, -7]
+    for name, array in (("table", x), ("images", np.repeat(x[:, :, None], 3, axis=2))):
+        np.save(tmp_path / f"{name}.npy", array)
+        data = vdm_digits.own_data.read(tmp_path / f"{name}.npy", None, 0)
+        rows = np.concatenate(data[:3])
+        back = np.sort((data.center + data.unit * rows), axis=0)
+        np.testing.assert_allclose(back, np.sort(array.reshape(40, -1), axis=0), rtol=1e-5, atol=1e-3)
+        spread = rows.std(axis=0) if name == "table" else rows.std()
+        np.testing.assert_allclose(spread, 1, rtol=1e-5)
+        assert vdm_digits.own_data.are_images(data) == (name == "images")
+    data = vdm_digits.own_data.read(tmp_path / "table.npy", None, 0)
+    assert np.log(data.scale) == pytest.approx(np.log(x.std(axis=0)).mean())
+
+
+@pytest.mark.parametrize("shape, images, network", [
+    ((12, 12), True, "AxialNetwork"), ((5, 7), True, "MLPNetwork"), ((144,), False, "MLPNetwork"),
+    ((4, 3, 3), True, "MLPNetwork"), ((3, 3, 4), False, "MLPNetwork"), ((2,), False, "MLPNetwork")])
+def test_images_are_told_from_tables_by_their_shape(tmp_path, shape, images, network):
+    np.save(tmp_path / "x.npy", np.random.default_rng(4).integers(0, 4, (12, *shape)))
+    data = vdm_digits.own_data.read(tmp_path / "x.npy", 4, 0)
+    assert vdm_digits.own_data.are_images(data) == images
+    assert type(vdm_digits.build(data).denoiser.network).__name__ == network
+
+
 @pytest.mark.parametrize("array, args, match", [
     (np.ones((20, 4), int), [], "holds integers from 1 to 1: say how many levels"),
     (np.arange(80).reshape(20, 4), ["--levels", 10], "holds integers from 0 to 79: --levels 10 means 0..9"),
@@ -146,6 +172,7 @@ def test_data_without_a_grid_goes_through_the_mlp(tmp_path, capsys):
     (np.ones((20, 4), int), ["--levels", 1], "--levels must be at least 2, got 1"),
     (np.full((20, 4), np.nan), [], "holds nan or infinity, first in example 0"),
     (np.ones((20, 4)), [], "all values are equal"),
+    (np.arange(20.0)[:, None] * [1, 0], [], "all values in column 1 are equal"),
     (np.ones((20, 4)), ["--levels", 3], "--levels is for integer data"),
     (np.ones(20), [], "expected one array"),
     (np.ones((3, 4)), [], "at least 10 examples"),

@@ -13,7 +13,7 @@ from refvdm.checkpoint import CheckpointError
 from refvdm.gaussian import log_normal
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-CELLS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in ("common", "own_data"))
+CELLS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem not in ("common", "moves", "own_data"))
 CLOSING = {"compare_parametrisations": "score ", "elbo_forms": "gap of the bound at T = 5000: 0.0048",
            "glow_digits": "test ", "mhvae_2d": "the bound lies below the true log-likelihood by ",
            "neural_ode_spiral": "learned path on [0, 25]: rms error ", "plu_flow": "gap to the true density ",

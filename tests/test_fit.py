@@ -362,3 +362,14 @@ def test_two_runs_on_one_checkpoint_at_once(tmp_path):
 
     assert bits(run(loss, steps=3, checkpoint=tmp_path / "c.npz")) == bits(run(steps=3))
     assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_theta_that_is_not_finite_is_refused_before_the_first_step(bad):
+    theta = {"x": np.zeros(3), "parts": [np.zeros(2), np.array([[0.0, bad]])], "n": 7}
+    with pytest.raises(ValueError, match=rf"fit: theta\['parts'\]\[1\] must be finite, got {bad} at index \(0, 1\)"):
+        fit(noisy, theta, np.random.default_rng(0), steps=1, optimizer=Adam(0.1))
+    with pytest.raises(TypeError, match="fit: theta: .* got a masked array"):
+        fit(noisy, {"x": np.ma.array([1.0])}, np.random.default_rng(0), steps=1, optimizer=Adam(0.1))
+    fit(lambda theta, rng: theta["a"] ** 2, {"a": 1.0}, np.random.default_rng(0), steps=1, optimizer=Adam(0.1),
+        progress=False)

@@ -85,6 +85,15 @@ def test_13_x_every_entry(entry):
         assert not inspect.ismodule(home) or name in getattr(home, "__all__", [name])
 
 
+def test_13_x_a_machines_file_says_of_what_it_is_the_machine():
+    """In its first lines, so that one hop leads either way."""
+    for entry in equations():
+        if entry.machine is not None:
+            thing = resolve(entry.machine)
+            file = inspect.getmodule(inspect.unwrap(getattr(thing, "fget", None) or thing))
+            assert re.search(r"13\.\d", file.__doc__[:300]), (entry.number, file.__name__)
+
+
 def test_13_x_docstrings_of_the_source_are_kept():
     text = refvdm.lecture.loss.diffusion_estimate.__doc__
     assert text.index("One draw") < text.index("Printed: ") < text.index("In the machine: ")

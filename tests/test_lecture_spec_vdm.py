@@ -195,7 +195,7 @@ def test_13_4_2_restrictions(seed, T, D):
     """
     alpha, _, machine = both(seed, T, D)
     x_0, eps = data(seed, T, D)
-    left, right = vdm.dimensions(x_0, alpha, eps)
+    left, right = vdm.dimensions(x_0, alpha)
     assert left.tolist() == right.tolist() == [D] * T
     encoder = vdm.encoder(alpha)
     assert len(encoder) == T + 1 and encoder[0] is None

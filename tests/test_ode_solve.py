@@ -469,3 +469,16 @@ def test_a_float32_field_far_from_0_is_warned_of_and_right_near_it():
         solve(f, np.ones(2), [1e9, 1e9 + 100], method="rk4", step=10.0)
         solve(f, np.ones(2, np.float32), [0.0, 100.0], method="rk4", step=10.0)
         solve(f, np.ones(2, np.float32), [1e9, 1e9 + 1e5], method="rk4", step=1e4)
+
+
+def test_a_step_too_small_tells_the_least_of_several_tolerances():
+    with pytest.raises(SolverError, match=r"\(rtol 1e-06, atol 1e-09 at the least\)"):
+        solve(lambda z, t, theta: z**2, np.ones(2), [0, 2.0], atol=np.array([1e-6, 1e-9]))
+
+
+def test_steps_that_no_float64_tells_apart():
+    """The spacing at 1e17 is 16: adaptive steps are a SolverError there, fixed ones would stand still."""
+    with pytest.warns(TimeWarning, match=r"steps of 1 are hardly more than 16, .* float64. Count t from nearer to 0$"):
+        solve(lambda z, t, theta: -z, np.ones(2), [1e17, 1e17 + 160], method="euler", step=1.0)
+    with pytest.raises(SolverError, match="step size fell below the spacing"):
+        solve(lambda z, t, theta: -z, np.ones(2), [1e17, 1e17 + 160])

@@ -7,7 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from refvdm.autodiff import check_vjp, grad, vjp
-from refvdm.ode import Solution, SolverError, TreeSolution, adjoint, odeint, solve
+from refvdm.ode import Solution, SolverError, TreeSolution, adjoint, gradient_report, odeint, solve
 from refvdm.ode.state import TreeState, is_tree
 
 THETA = {"k": np.array(1.3), "c": np.array([0.1, 0.2])}
@@ -78,6 +78,15 @@ def test_gradients_are_trees(mode):
     assert (found.reconstruction_error is None) == (mode != "backsolve")
     if mode == "backsolve":
         same(found.reconstruction_error, expected.reconstruction_error)
+
+
+def test_the_report_of_a_tree_is_that_of_its_vector():
+    rows = np.random.default_rng(0).standard_normal((3, 7))
+    x, v, M = parts(rows)
+    report = gradient_report(spring, Z0, TS, THETA, {"x": x, "more": [v, (M,)]}, rtol=1e-4)
+    expected = gradient_report(flat, FLAT, TS, THETA, rows, rtol=1e-4)
+    assert report.modes["backsolve"].error == pytest.approx(expected.modes["backsolve"].error, rel=1e-6)
+    np.testing.assert_allclose(report.exact.z0, expected.exact.z0, rtol=1e-10)
 
 
 def test_odeint_of_a_tree_inside_a_gradient():

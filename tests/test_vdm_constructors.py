@@ -55,13 +55,42 @@ def test_betas_keep_what_alphas_have_lost():
 def test_ddpm_s_numbers_given_to_the_wrong_one_are_told():
     betas = np.linspace(1e-4, 0.02, 1000)
     alpha_bars = np.cumprod(1 - betas)
-    for make, numbers, told in ((Schedule.from_alphas, betas, "are 1 - α_t; use from_betas"),
-                                (Schedule.from_alphas, alpha_bars, "are ᾱ_t; use from_alpha_bars"),
-                                (Schedule.from_betas, 1 - betas, "are α_t; use from_alphas"),
-                                (Schedule.from_betas, alpha_bars, "are ᾱ_t; use from_alpha_bars"),
-                                (Schedule.from_alpha_bars, betas, "that rise are betas, use from_betas")):
+    cosine = Schedule.cosine(1000)
+    for make, numbers, told in ((Schedule.from_alphas, betas, "end with 0.02 are no α_t; .* like β_t, use from_betas$"),
+                                (Schedule.from_alphas, alpha_bars, "no α_t; they look like ᾱ_t, use from_alpha_bars$"),
+                                (Schedule.from_betas, 1 - betas, "are no β_t; they look like α_t, use from_alphas$"),
+                                (Schedule.from_betas, alpha_bars, "no β_t; they look like ᾱ_t, use from_alpha_bars$"),
+                                (Schedule.from_alpha_bars, betas, "; they look like β_t, use from_betas$"),
+                                (Schedule.from_alpha_bars, 1 - betas, "no ᾱ_t; they look like α_t, use from_alphas$"),
+                                (Schedule.from_alphas, cosine.one_minus_alpha[1:], "like β_t, use from_betas$"),
+                                (Schedule.from_alphas, cosine.alpha_bar[1:], "like ᾱ_t, use from_alpha_bars$"),
+                                (Schedule.from_betas, cosine.alpha[1:], "like α_t or ᾱ_t, use from_alphas or from_alp"),
+                                (Schedule.from_alpha_bars, [1.0, *alpha_bars], "leave out ᾱ_0 = 1$")):
         with pytest.raises(ValueError, match=told):
             make(numbers)
+
+
+@given(st.sampled_from(["betas", "alphas", "alpha_bars"]), st.integers(2, 400), st.floats(1e-5, 0.1),
+       st.floats(0.1, 0.6))
+def test_no_schedule_that_somebody_means_is_taken_for_another(name, T, first, last):
+    """Betas that rise and leave between 10^-6 and half of the signal: whatever their length, each reading is taken."""
+    betas = np.linspace(first, last, T) * min(1, 14 / (T * (first + last)))
+    alpha_bars = np.cumprod(1 - betas)
+    if 1e-6 < alpha_bars[-1] < 0.5:
+        expected = Schedule.from_betas(betas)
+        given = {"betas": betas, "alphas": 1 - betas, "alpha_bars": alpha_bars}[name]
+        np.testing.assert_allclose(getattr(Schedule, f"from_{name}")(given).gamma[1:], expected.gamma[1:], atol=1e-8)
+
+
+def test_betas_may_end_in_1_and_only_end_so():
+    assert Schedule.from_betas([0.3, 0.2, 1.0]).ends_in_noise
+    for bad in ([0.3, 1.0, 1.0], [1.0, 0.2, 0.3], [0.3, 0.2, 0.0]):
+        with pytest.raises(ValueError, match="from_betas: expected betas"):
+            Schedule.from_betas(bad)
+
+
+def test_what_the_constructors_refuse():
+    betas = np.linspace(1e-4, 0.02, 1000)
     assert Schedule.from_betas(betas).gamma[-1] == pytest.approx(Schedule.linear_beta(1000).gamma[-1], rel=1e-12)
     for bad in ([0.1], [0.1, 0.0], [1.0, 0.1], [0.1, 1.5], [0.1, np.nan], [[0.1, 0.2]]):
         with pytest.raises(ValueError, match="from_betas: expected betas"):
@@ -149,3 +178,14 @@ def test_what_has_no_limit_says_so():
         with pytest.raises(ValueError, match=r"gamma_T = inf \(ᾱ_T = 0\)"):
             call()
     assert schedule.gamma_at(5.0) == schedule.gamma[5] and schedule.gamma_at(5.5) == np.inf
+
+
+@given(st.lists(st.floats(0.01, 3), min_size=2, max_size=6))
+def test_levels_that_explode(factors):
+    """x_0 + σ_t eps is x_t/√ᾱ_t."""
+    sigmas = np.cumsum(factors)
+    schedule = Schedule.from_sigmas(sigmas.tolist())
+    np.testing.assert_allclose(schedule.sqrt_one_minus_alpha_bar[1:] / schedule.sqrt_alpha_bar[1:], sigmas, rtol=1e-12)
+    for bad in ([0.1], [0.0, 1.0], [-1.0, 1.0], [1.0, 1.0], [0.1, np.inf], [[0.1, 0.2]], []):
+        with pytest.raises(ValueError, match="from_sigmas"):
+            Schedule.from_sigmas(bad)

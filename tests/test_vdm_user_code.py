@@ -370,3 +370,28 @@ def test_the_byte_order_of_the_data_changes_no_noise(dtype):
         for got, expected in zip(f(swapped), f(data), strict=True):
             assert got.dtype == expected.dtype == data.dtype
             np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("use", sorted(USES))
+@pytest.mark.parametrize("theta", [{}, None])
+def test_a_denoiser_that_misses_its_parameters_is_named_and_when(use, theta):
+    class Keyed(Misbehaves):
+        def __call__(self, _, x, t):
+            self.t = np.asarray(t)
+            return theta["W1"] * x
+
+    denoiser = Keyed(-1, None)
+    told = "KeyError: 'W1'" if theta == {} else "TypeError: 'NoneType' object is not subscriptable"
+    with pytest.raises((TypeError, ValueError)) as caught:
+        USES[use](VDM(denoiser, SCHEDULE, DECODER))
+    assert re.search(f"the denoiser raised {told}, {shown(denoiser.t)}$", str(caught.value)), caught.value
+
+
+def test_an_assignment_in_a_denoiser_keeps_its_advice():
+    """NumPy hides what the Tensor said, the model hides what NumPy said."""
+    def denoiser(theta, x, t):
+        y = np.zeros(x.shape)
+        y[0, 0] = theta
+        return y
+    with pytest.raises(TypeError, match=r"cannot be written into an array .* np.stack or np.concatenate"):
+        grad(lambda theta: np.sum(VDM(denoiser, SCHEDULE, DECODER).elbo(theta, X, eps=EPS).total))(0.5)

@@ -9,7 +9,7 @@ check.py proves a rule against finite differences.
 import numpy as _np
 
 from . import composed as _composed  # noqa: F401  registers what it has
-from .check import check_vjp
+from .check import GradientError, check_vjp
 from .layer import linear
 from .linalg import solve_triangular
 from .rule import defvjp
@@ -26,6 +26,7 @@ _np.empty(31 << 20, _np.uint8)
 
 __all__ = [
            "Array",
+           "GradientError",
            "Tensor",
            "check_vjp",
            "defvjp",

@@ -49,9 +49,9 @@ def _root(x: Array) -> Array:
 def prod(x: Any, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """A node for every factor, so that zeros are nothing special."""
     shape = np.shape(np.sum(np.empty(x.shape, bool), axis=axis, keepdims=keepdims))
-    if axis is None:
+    if axis is None or x.ndim == 0:
         x, axis = np.ravel(x), 0
-    factors = np.moveaxis(x, axis, 0) if x.ndim else [x]
+    factors = np.moveaxis(x, axis, 0)
     y = np.ones(np.shape(factors)[1:], x.dtype)
     for factor in factors:
         y = y * factor

@@ -9,7 +9,8 @@ Ties and kinks, where a derivative is a matter of policy:
     maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
     abs                 0 at 0
     clip                1 on the closed interval [a_min, a_max], 0 outside, where it is 1 for the
-                        bound (as torch; JAX halves at the bounds)
+                        bound (as torch for bounds that are numbers; with tensors torch halves at
+                        the bounds, and JAX always)
     where               the branch that was taken; the other gets an exact 0, but if it *computes*
                         inf or nan there, make its argument safe first (where around the argument,
                         then where around the result)

@@ -31,7 +31,7 @@ class Rule(NamedTuple):
     """What the engine knows about one function; made by `defvjp`, see rule.py."""
 
     forward: Callable
-    pulls: tuple[Callable | None, ...]
+    pulls: tuple[Any, ...]  # one for each argument, None for one that is a constant
     each: Callable | None  # the pull of argument i when their number is open (concatenate, stack)
     shared: Callable | None
     saves: bool
@@ -189,37 +189,39 @@ def record(function: Callable, args: tuple, kwargs: dict) -> Tensor:
         if Tensor in map(type, kwargs.values()):
             raise refuse.tensor_by_keyword(function)
         kwargs = {key: _frozen(x) for key, x in kwargs.items()}
+    # the arguments as arrays; the Tensors among them are the parents
+    arrays, parents, numbers = list(args), [], []
     recording, dtype, mixed = None, None, False
-    arrays, parents, scalars = list(args), [], []
-    for position, arg in enumerate(args):
+    for i, arg in enumerate(args):
         if type(arg) is Tensor:
-            if position not in rule.operands:
-                raise refuse.tensor_for_constant(function, position)
+            if i not in rule.operands:
+                raise refuse.tensor_for_constant(function, i)
             if arg.recording is not recording:
                 if recording is not None:
                     raise refuse.two_recordings(function)
                 recording = arg.recording
-            parents.append((position, arg))
+            parents.append((i, arg))
             array = arg.value
-        elif position not in rule.operands:
-            arrays[position] = _frozen(arg)
+        elif i not in rule.operands:
+            arrays[i] = _frozen(arg)
             continue
         elif type(arg) in (float, int):
-            scalars.append(position)  # takes whatever dtype the others have
+            numbers.append(i)  # takes whatever dtype the others have
             continue
         else:
             array = np.array(_ordinary(arg))
-        arrays[position] = array
+        arrays[i] = array
         if dtype is None:
             dtype = array.dtype
         elif array.dtype != dtype:
             mixed = True
     if recording is None or recording.tape is None:
         raise refuse.ended(function)
+    # one dtype for all that is differentiated, and for the result
     if mixed:
         dtype = _unify(function, arrays, rule.operands, parents)
-    for position in scalars:
-        arrays[position] = np.array(arrays[position], dtype)
+    for i in numbers:
+        arrays[i] = np.array(arrays[i], dtype)
     y = rule.forward(*arrays, **kwargs)
     value = np.asarray(y[0] if rule.saves else y)
     if value.dtype != dtype:

@@ -7,14 +7,13 @@ every function outside the set of rules.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..values import flag, function
 from . import refuse
-from .tensor import Recording, Rule, Tape, Tensor
+from .tensor import Node, Recording, Rule, Tape, Tensor
 from .tree import EXTRAORDINARY, Tree, filled, is_float, leaves, matched, tree_map
 
 
@@ -141,12 +140,12 @@ def _of_one(f: Callable, argnum: Any, args: tuple, kwargs: dict) -> tuple[Callab
     for i in which:
         if not -len(args) <= i < len(args):
             raise refuse.argnum_range(i, len(args))
-    filled = list(args)
+    every = list(args)
 
     def of_one(x: Tree) -> Any:
         for i, part in zip(which, x if isinstance(argnum, tuple) else (x,)):
-            filled[i] = part
-        return f(*filled, **kwargs)
+            every[i] = part
+        return f(*every, **kwargs)
 
     there = tuple(args[i] for i in which)
     return of_one, (there if isinstance(argnum, tuple) else there[0],)
@@ -216,55 +215,68 @@ def _seed(y: Any, y_bar: Any) -> np.ndarray | None:
 def _walk_back(tape: Tape, inputs: list[tuple[list, Tree]], outputs: list,
                seeds: list) -> tuple:
     """The trees of the inputs' cotangents: every node of the tape, the last first, pulls its own.
-
-    Sums of cotangents stand at their Tensor's place on the tape. The first is borrowed, the second
-    allocates, from the third on in place.
     """
-    bars: list[np.ndarray | None] = [None] * len(tape)
-    owned: set[int] = set()
-
-    def add(x: Tensor, x_bar: np.ndarray) -> None:
-        before = bars[x.index]
-        if before is None:
-            bars[x.index] = x_bar
-        elif x.index in owned:
-            before += x_bar
-        else:
-            bars[x.index] = np.asarray(before + x_bar)
-            owned.add(x.index)
-
+    sums = _Sums(len(tape))
     for y, y_bar in zip(outputs, seeds):
         if type(y) is Tensor:
-            add(y, y_bar)
+            sums.add(y, y_bar)
     for node in reversed(tape):
         if node is None:  # the inputs, which come first
             break
-        y_bar = bars.pop()
-        if y_bar is None:  # the output does not depend on it
-            continue
-        rule, y, args, kwargs, parents = node
-        s = y_bar if rule.shared is None else rule.shared(y_bar, y, *args, **kwargs)
-        for position, x in parents:
-            pull = rule.pulls[position] if rule.each is None else partial(rule.each, position)
-            x_bar = np.asarray(pull(s, y, *args, **kwargs))
-            if x_bar.shape != x.value.shape:
-                x_bar = unbroadcast(x_bar, x.value.shape, rule)
-            if x_bar.dtype != x.value.dtype:
-                x_bar = x_bar.astype(x.value.dtype)
-            add(x, x_bar)
+        y_bar = sums.pop()
+        if y_bar is not None:  # else the output does not depend on it
+            _pull(node, y_bar, sums)
+    return tuple([filled(tree, [sums.own(x) for x in lifted]) for lifted, tree in inputs])
 
-    def own(x: Any) -> np.ndarray | None:
-        """The cotangent of an input, as an array of the caller's own."""
+
+def _pull(node: Node, y_bar: np.ndarray, sums: _Sums) -> None:
+    """A node's share of the cotangents of its parents, in their shapes and dtypes."""
+    rule, y, args, kwargs, parents = node
+    s = y_bar if rule.shared is None else rule.shared(y_bar, y, *args, **kwargs)
+    for i, x in parents:
+        x_bar = np.asarray(rule.each(i, s, y, *args, **kwargs) if rule.each else
+                           rule.pulls[i](s, y, *args, **kwargs))
+        if x_bar.shape != x.value.shape:
+            x_bar = unbroadcast(x_bar, x.value.shape, rule)
+        if x_bar.dtype != x.value.dtype:
+            x_bar = x_bar.astype(x.value.dtype)
+        sums.add(x, x_bar)
+
+
+class _Sums:
+    """The cotangents so far, each at its Tensor's place on the tape. The first to come is borrowed
+    from the rule that gave it, the second makes a sum of its own, the others are added to that."""
+
+    __slots__ = ("bars", "owned")
+
+    def __init__(self, n: int):
+        self.bars: list[np.ndarray | None] = [None] * n
+        self.owned: set[int] = set()
+
+    def add(self, x: Tensor, x_bar: np.ndarray) -> None:
+        before = self.bars[x.index]
+        if before is None:
+            self.bars[x.index] = x_bar
+        elif x.index in self.owned:
+            before += x_bar
+        else:
+            self.bars[x.index] = np.asarray(before + x_bar)
+            self.owned.add(x.index)
+
+    def pop(self) -> np.ndarray | None:
+        """That of the last place, which goes."""
+        return self.bars.pop()
+
+    def own(self, x: Any) -> np.ndarray | None:
+        """That of an input, as an array of the caller's own; None for a constant."""
         if type(x) is not Tensor:
             return None
-        x_bar = bars[x.index]
+        x_bar = self.bars[x.index]
         if x_bar is None:  # pages that nobody touches, when it is large: zeros_like writes them
             return np.zeros(x.value.shape, x.value.dtype)
-        if x.index in owned:  # a sum is of the machine's byte order
+        if x.index in self.owned:  # a sum is of the machine's byte order
             return x_bar.astype(x.value.dtype, copy=False)
         return np.array(x_bar, order="C")
-
-    return tuple([filled(tree, [own(x) for x in lifted]) for lifted, tree in inputs])
 
 
 def unbroadcast(x_bar: np.ndarray, shape: tuple[int, ...], rule: Rule | None = None) -> np.ndarray:

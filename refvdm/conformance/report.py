@@ -31,8 +31,8 @@ class Report(NamedTuple):
     ...         alpha = 1 - betas[t - 1]
     ...         return {"mean": np.sqrt(alpha)[:, None] * x_prev, "var": 1 - alpha}
     >>> report = check(Mine, only=["q_step"])
-    >>> report.status, report.summary()
-    (0, '1 pass, 0 FAIL, 0 error, 0 not implemented')
+    >>> report.status, [verdict.name for verdict in report.verdicts]
+    (0, ['q_step'])
     """
 
     verdicts: list[Verdict]
@@ -182,7 +182,15 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def implemented(adapter: Any) -> list[str]:
-    """The names of the operations that an adapter has."""
+    """The names of the operations that an adapter has.
+
+    >>> from refvdm.conformance import implemented
+    >>> class Mine:
+    ...     @staticmethod
+    ...     def q_step(x_prev, betas, t): ...
+    >>> implemented(Mine)
+    ['q_step']
+    """
     adapter = adapter if hasattr(adapter, "answer") else Module(adapter)
     return [name for name, operation in REGISTER.items() if adapter.has(operation)]
 
@@ -193,6 +201,13 @@ def pytest_function(adapter: Any) -> Callable:
         import my_adapter
         from refvdm.conformance import pytest_function
         test_conformance = pytest_function(my_adapter)
+
+    >>> from refvdm.conformance import pytest_function
+    >>> class Mine:
+    ...     @staticmethod
+    ...     def q_step(x_prev, betas, t): ...
+    >>> pytest_function(Mine).__name__
+    'test_conformance'
     """
     import pytest
 

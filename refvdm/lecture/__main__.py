@@ -7,7 +7,6 @@ import inspect
 import json
 import math
 import os
-import signal
 import sys
 import textwrap
 from typing import Any
@@ -153,5 +152,5 @@ if __name__ == "__main__":
         sys.stdout.flush()
     except BrokenPipeError:  # | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 128 + signal.SIGPIPE
+        status = 141  # as a shell has it
     sys.exit(status)

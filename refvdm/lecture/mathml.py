@@ -14,7 +14,7 @@ from typing import Any
 NAMES = ["ODESolver", "ELBO", "SNR", "KL", "Var", "NN", "log", "sin", "abs", "dim"]
 UPRIGHT = "E", "N", "U{", "O"
 RELATIONS = {"->": "→", "~": "∼"} | {sign: sign for sign in "=≥≤<>≠≈"}
-SIGNS = RELATIONS | {"-": "−"}
+SIGNS = RELATIONS | {"-": "−", "..": "…", "...": "…"}
 BIG = "ΣΠ∫"
 SHORT = 6  # tokens of a clause that is not broken
 VERBS = "jumps", "and", "is", "goes", "row"  # after the adjoint a, not the article
@@ -135,7 +135,7 @@ class Parser:
             items.append(operator(self.take().text, form="prefix"))
         else:
             if token.spaced and token.kind not in ("op", "word", "dots") and not after_operator:
-                wide = token.text in UPRIGHT or token.text in NAMES
+                wide = token.text in (*UPRIGHT, *NAMES, "|")
                 items.append(f'<mspace width="{0.25 if wide else 0.14}em"/>')
             items.append(self.item())
 

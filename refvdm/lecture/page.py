@@ -173,7 +173,7 @@ class Writer:
         at, result = slug(equation.number), self.results[equation.number]
         file = equation.function.__module__.rpartition(".")[2] + ".py"
         parts = [f'<section class="eq" id="{at}" aria-label="{escape(equation.number)}">',
-                 f'<h4><a href="#{at}">{escape(equation.number)}</a> <span>{file}</span></h4>',
+                 f'<h3><a href="#{at}">{escape(equation.number)}</a> <span>{file}</span></h3>',
                  f'<div class="formula">{mathml.html(equation.statement, display=True)}</div>']
         if equation.printed == "left out":
             parts.append('<div class="leftout">Left out of the notes</div>')

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import vjp
 from ..autodiff.tree import Tree, filled, is_float, leaves
 from .field import CountedField, Field
@@ -81,11 +82,22 @@ class LinearisedField(CountedField):
     def _by_hand(self, z: np.ndarray, t: np.ndarray, a: np.ndarray) -> Any:
         self.nvjp += 1
         field: Any = self.f  # here it has a vjp
-        dz, z_bar, theta_bar, t_bar = field.vjp(z, t, self.theta, a.reshape(self.shape))
-        if theta_bar.shape != (self.n_theta,):
-            raise ValueError(f"the field's vjp must return a df/dtheta of shape ({self.n_theta},), "
-                             f"got {theta_bar.shape}")
-        return self._flat(dz), z_bar.reshape(-1), theta_bar, t_bar
+        answer = field.vjp(z, t, self.theta, a.reshape(self.shape))
+        if not isinstance(answer, tuple) or len(answer) != 4:
+            raise TypeError(f"the field's vjp must return a tuple (f, a df/dz, a df/dtheta, "
+                            f"a df/dt), got {type(answer).__name__}")
+        shapes = {"df/dz": self.shape, "df/dtheta": (self.n_theta,), "df/dt": ()}
+        z_bar, theta_bar, t_bar = (_bar(f"a {name}", bar, shape, t)
+                                   for bar, (name, shape) in zip(answer[1:], shapes.items()))
+        return self._flat(answer[0]), z_bar.reshape(-1), theta_bar, t_bar
 
     def _flat(self, dz: Any) -> np.ndarray:
         return self.checked(dz).reshape(-1)
+
+
+def _bar(name: str, bar: Any, shape: tuple, t: np.ndarray) -> np.ndarray:
+    """What a field's own vjp returned; nan is for the solver, which may have stepped too far."""
+    if type(bar) is not np.ndarray or bar.dtype.kind != "f" or bar.shape != shape:
+        bar = np.asarray(bar) if shape == () and isinstance(bar, (float, np.floating)) else bar
+        checks.floats(f"{name} of the field's vjp, at t = {t},", bar, shape, finite=False)
+    return bar

@@ -31,9 +31,9 @@ class MLPField:
     """
 
     def __init__(self, sizes: Sequence[int], activation: str = "tanh", time: bool = False):
-        sizes = checks.lengths("MLPField: sizes", sizes, axes=2)
+        sizes = checks.lengths("MLPField: sizes", sizes)
         time = checks.flag("MLPField: time", time)
-        if sizes[0] != sizes[-1]:
+        if len(sizes) < 2 or sizes[0] != sizes[-1]:
             raise ValueError(f"MLPField: sizes must begin and end with the size of the state, "
                              f"got {sizes!r}")
         self.net, self.time = MLP((sizes[0] + time, *sizes[1:]), activation), time

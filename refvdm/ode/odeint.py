@@ -10,7 +10,7 @@ from ..autodiff import Tensor, defvjp, ravel
 from ..autodiff.tree import Tree, is_float, leaves
 from .field import Field, check_z_first
 from .modes import BACKWARD, check_backward, check_mode, go_back
-from .problem import check_options
+from .problem import Options, check_options
 from .solve import Solution, solve
 from .state import TreeField, TreeState, is_tree
 
@@ -39,6 +39,9 @@ def odeint(f: Field, z0: Any, ts: Any, theta: Tree = (), *, gradient: str = "dis
     check_mode("odeint", gradient)
     if "dense" in options:
         raise ValueError("odeint: dense follows from gradient; use solve for dense output")
+    if unknown := set(options) - set(Options._fields):
+        raise TypeError(f"odeint: options must be some of {', '.join(Options._fields)}, "
+                        f"got {', '.join(sorted(unknown))}")
     for name, x in (("z0", z0), ("ts", ts)):
         if isinstance(x, (list, tuple)) and not (name == "z0" and is_tree(x)) and any(
                 type(part) is Tensor for part in x):

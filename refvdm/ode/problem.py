@@ -1,4 +1,4 @@
-"""What is asked for: where to start, at which times, and how to integrate, all checked."""
+"""What is asked for in 13.8: where to start, at which times, and how to integrate, all checked."""
 from __future__ import annotations
 
 import math

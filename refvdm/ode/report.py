@@ -1,4 +1,5 @@
-"""How wrong is the gradient, and which part of the computation made it so: the modes compared."""
+"""How wrong is the gradient of 13.17, and which part of the computation made it so: the modes
+compared."""
 from __future__ import annotations
 
 import warnings
@@ -13,6 +14,7 @@ from .linearise import LinearisedField
 from .modes import MODES, Adjoint, ReconstructionWarning, adjoint
 from .problem import Options
 from .solve import Solution, Stats, solve
+from .state import TreeField, TreeState, is_tree
 from .steps import SolverError
 
 # the parts of a mode's error, in the order in which the computation makes them
@@ -82,8 +84,9 @@ def gradient_report(f: Field, z0: Any, ts: Any, theta: Tree, zs_bar: Any,
     """The gradient of 13.17 in every mode against the exact one, and where each error comes from.
 
     Arguments as for `solve` and `adjoint`: zs_bar = dL/dzs is held fixed; options are method, rtol,
-    atol, controller, step, max_steps. The parts are differences of gradients, which add up to a
-    mode's error before norms are taken:
+    atol, controller, step, max_steps. Where z0 is a tree so is zs_bar; the gradients in the report
+    are of one vector, z0's leaves one after the other. The parts are differences of gradients,
+    which add up to a mode's error before norms are taken:
 
         forward solve       the solution itself is not exact: the adjoint integrated tightly along
                             its interpolant, against the exact gradient. For discrete and forward
@@ -101,6 +104,10 @@ def gradient_report(f: Field, z0: Any, ts: Any, theta: Tree, zs_bar: Any,
     >>> sorted(report.modes)
     ['backsolve', 'discrete', 'forward', 'interpolated']
     """
+    if is_tree(z0):
+        state = TreeState("gradient_report", z0)
+        zs_bar = state.joined("gradient_report: zs_bar = dL/dzs", zs_bar, (len(ts),))
+        return gradient_report(TreeField(f, state), state.flat, ts, theta, zs_bar, **options)
     solution = solve(f, z0, ts, theta, **options)
     tight = _tight(solution)
     exact_solution = solve(f, z0, ts, theta, dense=False, **tight._asdict())

@@ -193,8 +193,7 @@ def solve_field(field: Counted, z0: np.ndarray, ts: np.ndarray, options: Options
     """`solve` for checked arguments."""
     solution = Solution(field, ts, z0, options, dense)
     weights, times, path = options.tableau.weights(z0.dtype), ts.tolist(), solution.path
-    # what a float32 field sees t rounded to; steps as small as float64's are SolverErrors
-    seen = float(np.spacing(np.float32(np.abs(ts).max()))) if z0.dtype == np.float32 else 0.0
+    seen = float(np.spacing(z0.dtype.type(np.abs(ts).max())))  # what the field sees t rounded to
     sign = 1 if times[-1] >= times[0] else -1
     reached = 0
     while reached < len(times) and times[reached] == times[0]:
@@ -235,6 +234,7 @@ class TimeWarning(RuntimeWarning):
 
 
 def _warn_of_time(dtype: np.dtype, h: float, seen: float) -> None:
+    wider = ", or give z0 in float64" if dtype == np.float32 else ""
     warnings.warn(f"solve: steps of {h:.2g} are hardly more than {seen:.2g}, to which the "
-                  f"field sees t rounded in z's dtype {dtype}. Count t from nearer to 0, or give "
-                  f"z0 in float64", TimeWarning, stacklevel=4)
+                  f"field sees t rounded in z's dtype {dtype}. Count t from nearer to 0{wider}",
+                  TimeWarning, stacklevel=4)

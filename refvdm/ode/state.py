@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks
 from ..autodiff import Array, Tensor, ravel
 from ..autodiff.tree import Tree, TreesDiffer, filled, is_float, leaves, matched, tree_leaves
 from .field import Field
@@ -29,12 +30,16 @@ class TreeState:
 
     def __init__(self, who: str, z0: Tree):
         for path, leaf in tree_leaves(z0):
-            if not is_float(leaf):
+            try:
+                floats = is_float(leaf)
+            except TypeError as error:
+                raise TypeError(f"{who}: z0{path}: {error}") from None
+            if not floats:
                 raise TypeError(f"{who}: z0 must hold floats only, got {leaf!r} at {path}; cast "
                                 f"integers with .astype(float)")
         if not leaves(z0):
             raise ValueError(f"{who}: z0 must hold at least one number, got {z0!r}")
-        dtypes = {leaf.dtype for leaf in leaves(z0) if hasattr(leaf, "dtype")}
+        dtypes = {np.dtype(leaf.dtype.type) for leaf in leaves(z0) if hasattr(leaf, "dtype")}
         if len(dtypes) > 1:
             raise TypeError(f"{who}: z0 must hold floats of one dtype, got "
                             f"{', '.join(sorted(map(str, dtypes)))}")
@@ -66,7 +71,6 @@ class TreeState:
                                  f"{np.shape(part)}")
         return np.concatenate([np.reshape(part, (*lead, -1)) for part in parts], axis=-1)
 
-
     def tolerance(self, name: str, x: Any) -> Any:
         """What is one number for all; a tree like z0, of what broadcasts against its leaves, as
         (n,)."""
@@ -87,7 +91,8 @@ class TreeField:
         self.f, self.state = f, state
 
     def __call__(self, z: Any, t: Any, theta: Tree) -> Any:
-        return self._joined(self.f(self.state.tree(z), t, theta))
+        return self._joined(checks.called("the field, given z as the tree that z0 is,", self.f,
+                                          self.state.tree(z), t, theta))
 
     def t_first(self, t: Any, z: Any, theta: Tree) -> Any:
         """As if f were written f(t, z, theta)."""
@@ -100,7 +105,14 @@ class TreeField:
 class TreeSolution:
     """A Solution for a z0 that is a tree: .zs, .z0 and solution(t) are trees like it, with the axis
     of times in front of every leaf's own. The rest is as in Solution; .flat is the solution as the
-    solver has it, of one vector."""
+    solver has it, of one vector.
+
+    >>> from refvdm.ode import solve
+    >>> f = lambda z, t, theta: {"x": z["v"], "v": -z["x"]}
+    >>> solution = solve(f, {"x": np.ones(3), "v": np.zeros(3)}, [0.0, 0.5, 1.0])
+    >>> solution.zs["x"].shape, np.allclose(solution.zs["x"][-1], np.cos(1), rtol=1e-5)
+    ((3, 3), True)
+    """
 
     def __init__(self, flat: Solution, state: TreeState):
         self.flat, self.state = flat, state

@@ -1,4 +1,5 @@
-"""Walking: one Runge-Kutta step, and two ways to choose its length, as generators of steps.
+"""Walking, the ODESolver of 13.9: one Runge-Kutta step, and two ways to choose its length, as
+generators of steps.
 
 The state is one vector (n,), and a right-hand side is called as f(t, y, out): it writes dy/dt into
 `out`. `solve` walks with these from ts[0] on, the modes of `adjoint` walk back with them over

@@ -1,4 +1,5 @@
-"""Explicit Runge-Kutta methods as tableaux of exact fractions, with their interpolants.
+"""Explicit Runge-Kutta methods, the ODESolver of 13.9, as tableaux of exact fractions, with their
+interpolants.
 
 One step from (t, y) with step h, stages i = 1..s:
 

@@ -25,6 +25,7 @@ from .decoder import (
     ExactDecoder,
     GaussianDecoder,
 )
+from .denoiser import GaussianDenoiser, MixtureDenoiser, PointsDenoiser
 from .elbo import ELBO
 from .evaluate import EvaluationError, evaluate
 from .forms import Forms, elbo_forms
@@ -37,7 +38,14 @@ from .learned import (
     log_variances,
     optimal_variance,
 )
-from .model import Prediction
+from .model import Decoder, Denoiser, Prediction
+from .network import (
+    AxialNetwork,
+    CategoricalDenoiser,
+    MLPNetwork,
+    Network,
+    RegressionDenoiser,
+)
 from .parametrisation import (
     ConvertedDenoiser,
     ExplodingDenoiser,
@@ -53,18 +61,28 @@ from .vdm import VDM
 __all__ = [
     "ELBO",
     "VDM",
+    "AxialNetwork",
     "CategoricalDecoder",
+    "CategoricalDenoiser",
     "ConvertedDenoiser",
+    "Decoder",
+    "Denoiser",
     "DiscretizedGaussianDecoder",
     "EvaluationError",
     "ExactDecoder",
     "ExplodingDenoiser",
     "Forms",
     "GaussianDecoder",
+    "GaussianDenoiser",
     "Integral",
     "LearnedSchedule",
     "LearnedVariance",
+    "MLPNetwork",
+    "MixtureDenoiser",
+    "Network",
+    "PointsDenoiser",
     "Prediction",
+    "RegressionDenoiser",
     "Schedule",
     "ancestral_path",
     "continuous_kl",

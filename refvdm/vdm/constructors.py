@@ -1,13 +1,46 @@
-"""The ways to make a Schedule: from α, from β = 1 - α, from ᾱ, and the usual ones by name."""
+"""The ways to make a Schedule, the α_t of 13.26: from α, from β = 1 - α, from ᾱ, and the usual
+ones by name."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .. import checks
 
-NOTHING_LEFT = -30.0  # log ᾱ_{T-1} below this: no schedule that somebody meant
+# Nobody means a schedule of which nothing is left before its end, log ᾱ_{T-1} below NOTHING_LEFT,
+# nor a long one that ends with more signal than noise
+NOTHING_LEFT, LONG = -16.0, 20
+SYMBOLS = {"betas": "β_t", "alphas": "α_t", "alpha_bars": "ᾱ_t"}
+
+
+def absurd(x: np.ndarray) -> dict[str, bool]:
+    """Whether x (T,), each in [0, 1], makes no sense as betas, as alphas, as alpha_bars."""
+    with np.errstate(divide="ignore"):
+        as_betas, as_alphas = np.sum(np.log1p(-x[:-1])), np.sum(np.log(x[:-1]))
+    falls = bool(np.all(np.diff(x) < 0))
+    ends = x[-1] <= 0.5 or len(x) < LONG or as_alphas > math.log(0.02)
+    return {"betas": as_betas < NOTHING_LEFT, "alphas": as_alphas < NOTHING_LEFT,
+            "alpha_bars": not (falls and ends)}
+
+
+def readings(x: np.ndarray) -> str:
+    """What x looks like, as the end of a message."""
+    looks = [name for name, no in absurd(x).items() if not no]
+    if "betas" in looks and not (np.all(np.diff(x) > 0) and x[0] < 0.05):
+        looks.remove("betas")  # they rise from nearly 0
+    if not looks:
+        return ""
+    return (f"; they look like {' or '.join(SYMBOLS[name] for name in looks)}, "
+            f"use {' or '.join(f'from_{name}' for name in looks)}")
+
+
+def check_meant(name: str, x: np.ndarray) -> None:
+    """ValueError when x makes no sense as what its name says, and looks like something else."""
+    if absurd(x)[name] and readings(x):
+        raise ValueError(f"from_{name}: {name} that begin with {x[0]:.3g} and end with {x[-1]:.3g} "
+                         f"are no {SYMBOLS[name]}{readings(x)}")
 
 
 def span(x: np.ndarray) -> str:
@@ -30,13 +63,7 @@ class Constructors:
         if alphas.ndim != 1 or len(alphas) < 2 or not np.all((alphas > 0) & (alphas < 1)):
             raise ValueError("from_alphas: expected alphas of shape (T,), each in (0, 1), T >= 2, "
                              f"got shape {alphas.shape}, {span(alphas)}")
-        if np.sum(np.log(alphas[:-1])) < NOTHING_LEFT:
-            if np.all(np.diff(alphas) < 0) and alphas[0] > 0.5:
-                raise ValueError(f"from_alphas: numbers that fall from {alphas[0]:.3g} to "
-                                 f"{alphas[-1]:.3g} are ᾱ_t; use from_alpha_bars")
-            if np.max(alphas) < 0.5 and np.all(np.diff(alphas) > 0):
-                raise ValueError(f"from_alphas: numbers that rise to {np.max(alphas):.3g} are "
-                                 "1 - α_t; use from_betas")
+        check_meant("alphas", alphas)
         return cls._from_log_alphas(np.log(alphas))
 
     @classmethod
@@ -48,25 +75,25 @@ class Constructors:
                 np.all((betas[:-1] > 0) & (betas[:-1] < 1)) and 0 < betas[-1] <= 1):
             raise ValueError("from_betas: expected betas of shape (T,), each in (0, 1), T >= 2, "
                              f"got shape {betas.shape}, {span(betas)}")
-        if np.sum(np.log1p(-betas[:-1])) < NOTHING_LEFT and betas[0] > 0.5:
-            falls = np.all(np.diff(betas) < 0) and betas[-1] < 0.5
-            raise ValueError(f"from_betas: numbers that begin with {betas[0]:.3g} are "
-                             + ("ᾱ_t; use from_alpha_bars" if falls else "α_t; use from_alphas"))
+        check_meant("betas", betas)
         with np.errstate(divide="ignore"):
             return cls._from_log_alphas(np.log1p(-betas))
 
     @classmethod
     def from_alpha_bars(cls, alpha_bars: Any) -> Any:
         """From ᾱ_1..ᾱ_T (T,), falling, each in (0, 1); ᾱ_T may be 0. ᾱ near 1 has lost digits of
-        1 - ᾱ before it came here. ValueError otherwise."""
+        1 - ᾱ before it came here. ValueError otherwise, and for numbers that can only be α or β.
+        """
         abar = checks.reals("from_alpha_bars: alpha_bars", alpha_bars, (...,), finite=False)
         if abar.ndim != 1 or len(abar) < 2 or not (
                 np.all((abar[:-1] > 0) & (abar < 1)[:-1]) and 0 <= abar[-1] < 1
                 and np.all(np.diff(abar) < 0)):
-            hint = "; numbers that rise are betas, use from_betas" if abar.ndim == 1 and len(
-                abar) > 1 and np.all(np.diff(abar) >= 0) else ""
+            but = "; leave out ᾱ_0 = 1" if abar.size and abar.flat[0] == 1 else ""
+            if abar.ndim == 1 and len(abar) > 1 and np.all((abar > 0) & (abar < 1)):
+                but = readings(abar)
             raise ValueError("from_alpha_bars: expected alpha_bars, falling numbers of shape (T,) "
-                             f"in (0, 1), T >= 2, got shape {abar.shape}, {span(abar)}{hint}")
+                             f"in (0, 1), T >= 2, got shape {abar.shape}, {span(abar)}{but}")
+        check_meant("alpha_bars", abar)
         with np.errstate(divide="ignore"):
             return cls(np.log1p(-abar) - np.log(abar))
 

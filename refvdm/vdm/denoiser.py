@@ -1,5 +1,5 @@
-"""Exact denoisers: E[x_0 | x_t] in closed form for data whose distribution is known. A perfect
-model without training.
+"""Exact denoisers, the best x̂_0 of 13.29: E[x_0 | x_t] in closed form for data whose distribution
+is known. A perfect model without training.
 
 Called as every denoiser, (theta, x_t, t) -> x̂_0, with theta ignored; x_t (batch, D), t an integer
 or real array (batch,) or one number, within [1, T]. Each also knows its log density at every noise

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import checks
 from ..autodiff import Array, Tensor
 from ..gaussian import kl_normal, squared_distance, sum_per_example

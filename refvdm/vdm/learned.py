@@ -129,6 +129,11 @@ def log_variance_between(schedule: Schedule, share: Array, t: Any) -> Array:
 
     At t = 1, where σ_q² is 0, that of t = 2 stands in its place. Nothing keeps share in [0, 1] but
     the network; theirs gives 2 share - 1. ValueError or TypeError for other t, share not finite.
+
+    >>> from refvdm.vdm import Schedule, log_variance_between
+    >>> schedule = Schedule.from_betas([0.1, 0.2, 0.5])
+    >>> np.exp(log_variance_between(schedule, np.ones((1, 2)), 3)).round(9).tolist()
+    [[0.5, 0.5]]
     """
     schedule = checks.instance("log_variance_between: schedule", schedule, Schedule)
     share = checks.floats("log_variance_between: share", share)

@@ -1,4 +1,5 @@
-"""How a schedule's tables meet examples x: at t, in x's dtype, as factors of the right shape."""
+"""How a schedule's tables, α_t and ᾱ_t of 13.26-13.28, meet examples x: at t, in x's dtype, as
+factors of the right shape."""
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""Denoisers that learn: a network, told x_t and the noise level, behind an output that knows what q
-has done.
+"""Denoisers that learn, the θ of 13.29: a network, told x_t and the noise level, behind an output
+that knows what q has done.
 
 The noise level reaches the network as features of gamma_t, never as t: so one network serves any T.
 """

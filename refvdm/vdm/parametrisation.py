@@ -1,4 +1,4 @@
-"""What a network may predict, and how each says the others: x_0, eps, v and the score.
+"""What a network may predict for 13.29, and how each says the others: x_0, eps, v and the score.
 
 With a = √ᾱ_t, s = √(1 - ᾱ_t) and x_t = a x_0 + s eps:
 
@@ -136,6 +136,13 @@ class ExplodingDenoiser(Scheduled):
         x̂_0(x_t, t) = network(theta, x_t/√ᾱ_t, σ_t),    σ_t² = (1 - ᾱ_t)/ᾱ_t = exp(gamma_t)
 
     See Schedule.from_sigmas and flow_log_prob(exploding=True). ValueError at ᾱ_t = 0.
+
+    >>> from refvdm.vdm import ExplodingDenoiser, Schedule
+    >>> schedule = Schedule.from_sigmas([0.5, 3.0])
+    >>> denoiser = ExplodingDenoiser(lambda theta, x, sigma: x / (1 + sigma[:, None]**2), schedule)
+    >>> x_t = np.array([[2.0]])  # x_0 ~ N(0, 1): √ᾱ_t x_t
+    >>> np.allclose(denoiser(None, x_t, np.array([2])), schedule.sqrt_alpha_bar[2] * x_t)
+    True
     """
 
     def __init__(self, network: Callable[..., Array], schedule: Schedule):

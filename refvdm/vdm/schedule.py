@@ -212,7 +212,7 @@ class Schedule(Constructors):
     def _time(self, t: Any) -> np.ndarray:
         if type(t) is not np.ndarray or t.dtype.kind not in "iu":
             t = checks.reals("t", t, (...,), finite=False)
-        if t.size and not (1 <= np.minimum.reduce(t, None) and np.maximum.reduce(t, None) <= self.T):
+        if t.size and not 1 <= np.minimum.reduce(t, None) <= np.maximum.reduce(t, None) <= self.T:
             raise ValueError(f"t must lie in [1, {self.T}], got {span(t)}")
         return t
 

@@ -151,9 +151,11 @@ def _draw_times(n: int, T: int, rng: Any, times: str) -> np.ndarray:
 
 
 def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
-    """log of p's variance as a table (T+1,), None where it is q's."""
+    """log of p's variance as a table (T+1,), None where it is q's, NETWORK where it says it."""
+    if variance is NETWORK:
+        return NETWORK
     if isinstance(variance, str):
-        return {"small": None, "large": schedule.log_one_minus_alpha, NETWORK: NETWORK}[variance]
+        return None if variance == "small" else schedule.log_one_minus_alpha
     if isinstance(variance, np.ndarray):
         table = np.log(variance[2:])
     else:

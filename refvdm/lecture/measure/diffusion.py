@@ -61,7 +61,7 @@ def pair(mean_and_var):
 @measures("§13.4.2 restriction 1", 0)
 def dimensions(rng):
     m = model(rng)
-    left, right = spec.dimensions(m.x_0, m.alpha, m.eps)
+    left, right = spec.dimensions(m.x_0, m.alpha)
     return Measured(left, side=right)
 
 
