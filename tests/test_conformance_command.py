@@ -520,6 +520,10 @@ def test_every_shipped_file_is_as_the_schema_says():
     for file in files:
         document = json.loads(file.read_text(encoding="utf-8"))
         assert holds(document, schema), file
+        for case in document["cases"]:
+            y, tolerance = ([v for x in case[key].values() for v in x["data"]] for key in ("outputs", "tolerances"))
+            largest = max(b / abs(a) for a, b in zip(y, tolerance) if a != 0) / 2**-52
+            assert abs(case["condition"] / largest - 1) < 0.02 and all(b > 0 for b in tolerance)
         document["cases"][0]["outputs"][next(iter(document["outputs"]))].pop("dtype")
         assert not holds(document, schema)
 
