@@ -186,3 +186,31 @@ def test_a_function_for_pytest(tmp_path):
     assert ran.returncode == 1 and "1 failed, 1 passed, 1 skipped" in ran.stdout, ran.stdout
     assert "q_marginal: 3 of 3 cases, worst error" in ran.stdout
     assert implemented(Right) == list(OPERATIONS)
+
+
+class Tensor:
+    """What torch's tensors do: NumPy gets none that is recorded, on a GPU, or of bfloat16."""
+
+    def __init__(self, x, dtype="torch.float64", recorded=True, device="cuda"):
+        self.x, self.dtype, self.recorded, self.device = x, dtype, recorded, device
+
+    def detach(self):
+        return Tensor(self.x, self.dtype, False, self.device)
+
+    def cpu(self):
+        return Tensor(self.x, self.dtype, self.recorded, "cpu")
+
+    def double(self):
+        return Tensor(self.x, "torch.float64", self.recorded, self.device)
+
+    def numpy(self):
+        if self.recorded or self.device != "cpu" or self.dtype == "torch.bfloat16":
+            raise TypeError("cannot convert")
+        return self.x.astype(self.dtype.split(".")[1])
+
+
+@pytest.mark.parametrize("dtype, status", [("torch.float64", PASS), ("torch.bfloat16", PASS), ("torch.float32", FAIL)])
+def test_tensors_are_taken_off_their_device_and_tape(dtype, status):
+    verdict = one(lambda x_prev, betas, t: [Tensor(y, dtype) for y in right_q_step(x_prev, betas, t)])
+    assert verdict.status == status, verdict
+    assert status == PASS or "something inside is float32" in verdict.why
