@@ -40,7 +40,7 @@ TRUSTED = {
     *(f"{kind}.with_schedule" for kind in ("ExactDecoder", "GaussianDenoiser", "MixtureDenoiser", "PointsDenoiser",
                                            "RegressionDenoiser", "CategoricalDenoiser", "ConvertedDenoiser",
                                            "ExplodingDenoiser")),
-    "TreeSolution", "TreeSolution.__call__"}  # made by solve; the Solution in it checks t
+    "TreeSolution.__call__"}  # made by solve; the Solution in it checks t
 
 
 def public(module):
