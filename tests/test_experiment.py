@@ -256,3 +256,19 @@ def test_figures_that_draw_returns_are_saved(tmp_path, monkeypatch):
                         ["a.png"]) as run:
         run.finish(dict, lambda plt, found: {"a.png": figure}, lambda found: "")
     assert (tmp_path / "a.png").read_text() == "picture" and closed == [figure]
+
+
+def test_a_notebook_is_known_by_its_shell(monkeypatch):
+    """IPython may be imported where no shell runs; in a notebook the backend of the pictures stays as it is."""
+    for shell, answer in ((None, False), (object(), True)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        assert experiment.in_notebook() is answer
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+    assert experiment.in_notebook() is False
+
+
+@pytest.mark.parametrize("option", [["--steps", "0"], ["--steps", "many"], ["--seed", "-1"], ["--out"]])
+def test_bad_options_end_at_once(tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        call(tmp_path / "r", *option)
+    assert stopped.value.code == 2 and "expected" in capsys.readouterr().err and not (tmp_path / "r").exists()
