@@ -187,7 +187,7 @@ case("MLPNetwork.__call__", lambda theta, x, level: SMALL(theta, x, level), thet
      x=("any", X), level=("any", rng.standard_normal((N, 8))))
 case("MLPNetwork.init", lambda rng, dtype: MLPNetwork(2, 2).init(rng, dtype), rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork", lambda **a: AxialNetwork(**a)._shapes["in"]["W"], side=("integer", 2), n_out=("integer", 1),
-     channels=("integer", 2), layers=("integer", 2))
+     channels=("integer", 2), layers=("integer", 2), hidden=("integer", 3))
 case("AxialNetwork.init", NET.init, rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork.__call__", NET, theta=("theta", THETA["denoiser"]), x=X_0,
      level=("floats", rng.standard_normal((N, 8))))
