@@ -266,3 +266,23 @@ def test_no_signal_at_all_is_told_as_gamma_30():
     angles = 30 * np.geomspace(0.1, 1.0, 4)
     np.testing.assert_allclose(features, [[*np.sin(angles), *np.cos(angles)]] * 3, rtol=1e-14)
     np.testing.assert_array_equal(schedule.features_at(4.0, np.zeros((3, 2))), features)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.cosine(5), Schedule.linear_gamma(6, -20, 20),
+                                      Schedule(np.array([-2.0, 0.0, 1.0, np.inf]))])
+def test_logarithms_are_those_of_the_tables(schedule):
+    np.testing.assert_allclose(np.exp(schedule.log_posterior_var[2:]), schedule.posterior_var[2:], rtol=1e-13)
+    np.testing.assert_allclose(np.exp(schedule.log_one_minus_alpha), schedule.one_minus_alpha, rtol=1e-13)
+
+
+def test_an_infinite_end_changes_no_entry_before_it():
+    ends, stops = Schedule(np.array([-2.0, 0.0, 1.0, np.inf])), Schedule(np.array([-2.0, 0.0, 1.0]))
+    for name in FIRST:
+        np.testing.assert_array_equal(getattr(ends, name)[:-1], getattr(stops, name), err_msg=name)
+    last = {"alpha_bar": 0, "one_minus_alpha_bar": 1, "alpha": 0, "one_minus_alpha": 1, "snr": 0, "posterior_x_t": 0,
+            "log_one_minus_alpha": 0}
+    for name, expected in last.items():
+        assert getattr(ends, name)[-1] == expected, name
+    assert ends.posterior_x_0[-1] == stops.sqrt_alpha_bar[-1]
+    assert ends.posterior_var[-1] == stops.one_minus_alpha_bar[-1]
+    assert ends.snr_drop[-1] == stops.snr[-1]
