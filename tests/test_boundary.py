@@ -29,7 +29,7 @@ def test_right_or_refused_by_name(name, argument):
 PUBLIC = ["autodiff", "checkpoint", "conformance", "conformance.objects", "datasets", "experiment", "fit", "flows",
           "gaussian", "lecture", "lock", "mhvae", "nn", "ode", "optim", "vdm", "vdm.denoiser", "vdm.network"]
 # how the others speak and what they are made of: nobody calls them from outside
-INNER = {"checks", "command", "conditional", "names", "pictures", "resume", "values"}
+INNER = {"console", "checks", "command", "conditional", "names", "pictures", "resume", "values"}
 # What stands behind the boundary: others call it, with what was checked already
 TRUSTED = {
     "VDM.at", "Schedule.at", "Schedule.snr_lost", "Schedule.features_at", "Solution", "TreeSolution",

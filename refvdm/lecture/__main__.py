@@ -112,9 +112,18 @@ def machine_source(equation: Equation) -> str:
     return code
 
 
+ERRATA = """\
+# What the lecture prints, and what it must be
+
+Printed by `python -m refvdm.lecture --errata`. `python -m refvdm.lecture` computes each misprint
+beside its correction; the tests `test_errata_*.py` show each failing a check that its correction
+passes, where there is a number to check.
+"""
+
+
 def errata() -> str:
-    """The misprints of the lecture, as the README has them."""
-    rows = ["| Equation | The lecture prints | It must be |", "|---|---|---|"]
+    """The misprints of the lecture, as ERRATA.md has them."""
+    rows = [ERRATA, "| Equation | The lecture prints | It must be |", "|---|---|---|"]
     rows += [f"| {e.number} | {_cell(e.printed)} | {_cell(e.statement)} |"
              for e in equations() if e.printed]
     return "\n".join(rows)
