@@ -120,13 +120,8 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      ConvertedDenoiser(network, schedule, parametrisation)(None, x_t, t),
      network=("callable", lambda theta, x, t: x / 2),
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
-EXPLODING = ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)
-case("ExplodingDenoiser.__call__", lambda x_t, t: EXPLODING(None, x_t, t), x_t=X_0, t=("real times", THREE))
 case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
      None, x_t, t), x_t=X_0, t=("real times", THREE))
-EXPLODING = ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)
-case("ExplodingDenoiser.__call__", lambda x_t, t: EXPLODING(None, x_t, t), x_t=X_0,
-     t=("real times", THREE))
 case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
      network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
 

@@ -6,11 +6,11 @@ import importlib
 import inspect
 import json
 import math
-import os
 import sys
 import textwrap
 from typing import Any
 
+from ..console import run
 from .equation import SECTIONS, Equation, equations
 from .measure import Result, results
 
@@ -147,10 +147,4 @@ def _write_page(path: str, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141  # as a shell has it
-    sys.exit(status)
+    run(main)
