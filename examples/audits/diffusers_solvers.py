@@ -46,9 +46,9 @@ def run(name, options, prediction):
 def reports():
     for name, order, options in ALL:
         final = {"sigma_min": "sigma_min"}.get(options.get("final_sigmas_type"), "denoised")
-        final = "zero" if "LMS" in name else final
+        final = {"LMS": "zero", "DEI": "sigma_min"}.get(name[:3], final)
         for prediction in ("epsilon", "v_prediction", "sample") if len(options) < 2 else ("epsilon",):
             told = ", ".join([name.removesuffix("Scheduler"), prediction, f"order {order}",
                               *[str(v) for k, v in options.items() if k != "solver_order"]])
             yield told, check_probability_flow(run(name, options, prediction), HIGH, LOW, order,
-                                               final=final, steps=(20, 40, 80, 160), float32=True)
+                                               final=final, float32=True)

@@ -1,0 +1,14 @@
+"""rk4 evaluates its stages at t, t + h/2 and t + h/2 instead of t + h/2, t + h/2 and t + h: order 1.
+
+adapter: torchdyn_solvers
+about: rk4: order
+verdict: wrong
+third: z' = t has z(1) = 1/2, exactly for any method of order 2; a field without t has order 4.
+"""
+import torch
+from torchdyn.numerics import odeint
+
+zero = torch.zeros(1, 1, dtype=torch.float64)
+for n in (10, 20, 40):
+    z = odeint(lambda t, z: t + 0 * z, zero, torch.linspace(0, 1, n + 1, dtype=torch.float64), "rk4")
+    print(n, float(z[1][-1]) - 0.5)
