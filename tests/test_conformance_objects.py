@@ -1,5 +1,7 @@
 """Whole objects: the right ones pass, a gallery of wrong ones is caught, each by its name."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -239,7 +241,7 @@ def test_ancestral_samplers(change, words):
 def flow_solver(order, slope=lambda x, d, s: (x - d) / s):
     def run(denoise, x, n):
         sigmas = np.geomspace(5.0, 0.1, n + 1)
-        for s, to in zip(sigmas, sigmas[1:]):
+        for s, to in itertools.pairwise(sigmas):
             d = slope(x, denoise(x, s), s)
             y = x + (to - s) * d
             x = y if order == 1 else x + (to - s) / 2 * (d + slope(y, denoise(y, to), to))

@@ -45,7 +45,7 @@ def reports():
     yield "rescale_betas_zero_snr, ᾱ", check_likelihood(
         lambda _: made.alphas_cumprod.double().numpy(), np.zeros((T, 1)), rescaled.astype(float),
         tolerance=2e-5)
-    for name in ("EulerDiscrete", "HeunDiscrete", "LMSDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
+    for name in ("EulerDiscrete", "HeunDiscrete", "DPMSolverMultistep", "UniPCMultistep"):
         for options in ({}, {"use_karras_sigmas": True}, {"use_exponential_sigmas": True},
                         {"use_beta_sigmas": True},
                         *[{"interpolation_type": "log_linear"}] * (name == "EulerDiscrete")):

@@ -2,11 +2,11 @@
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import flowjax.bijections as b  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import flowjax.bijections as b
+import jax.numpy as jnp
+import numpy as np
 
-from refvdm.conformance.objects import check_flow_layer  # noqa: E402
+from refvdm.conformance.objects import check_flow_layer
 
 LIBRARY, DTYPES = "flowjax", ()
 RNG = np.random.default_rng(0)
@@ -32,6 +32,6 @@ def bijections():
 def reports():
     for made, x in bijections():
         def call(f):
-            return lambda x: jax.vmap(f)(jnp.asarray(x))
+            return lambda a: jax.vmap(f)(jnp.asarray(a))
         yield type(made).__name__, check_flow_layer(call(made.transform_and_log_det),
                                                     call(made.inverse_and_log_det), x)

@@ -1,7 +1,7 @@
 """FrEIA: layers of flows, on vectors and on images (channels, h, w)."""
-import FrEIA.modules as modules
 import numpy as np
 import torch
+from FrEIA import modules
 
 from refvdm.conformance.objects import check_flow_layer, check_initialisation
 

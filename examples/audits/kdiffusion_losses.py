@@ -27,7 +27,8 @@ def reports():
     x_0, eps = (torch.randn(4, 3, dtype=torch.float64) for _ in range(2))
     sigma = torch.tensor([0.1, 0.5, 2.0, 9.0], dtype=torch.float64)
     wanted = {"karras": lambda s: (s**2 + 1) / s**2, "snr": lambda s: 1 / s**2,
-              "soft-min-snr": lambda s: 1 / (s**2 + 1), torch.ones_like: lambda s: (s**2 + 1) / s**2}
+              "soft-min-snr": lambda s: 1 / (s**2 + 1),
+              torch.ones_like: lambda s: (s**2 + 1) / s**2}
     for weighting, weight in wanted.items():
         exact = (weight(sigma) * (x_0**2).mean(1)).numpy()  # of a network whose x̂_0 is 0
 

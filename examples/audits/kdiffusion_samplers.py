@@ -1,5 +1,5 @@
-"""k-diffusion: every deterministic sampler against the probability flow, on two noise schedules, and
-its log_likelihood."""
+"""k-diffusion: every deterministic sampler against the probability flow, on two schedules, and its
+log_likelihood."""
 import numpy as np
 import torch
 from kdiffusion import load
@@ -36,7 +36,8 @@ def fast(denoise, x, n):
 def reports():
     for name, order, options in SAMPLERS:
         for schedule in ("karras", "exponential"):
-            told = ", ".join([f"sample_{name}", schedule, *[f"{k}={v}" for k, v in options.items()]])
+            given = [f"{k}={v}" for k, v in options.items()]
+            told = ", ".join([f"sample_{name}", schedule, *given])
             yield told, check_probability_flow(
                 run(name, schedule, options), HIGH, LOW, order,
                 final="zero" if name == "lms" else "denoised", float32=True)

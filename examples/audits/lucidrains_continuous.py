@@ -29,7 +29,8 @@ def heun(sampler):
         network.weight = torch.nn.Parameter(torch.zeros(1))
         edm = elucidated.ElucidatedDiffusion(network, image_size=1, channels=5, num_sample_steps=n,
                                              sigma_min=0.05, sigma_max=4.0, S_churn=0)
-        edm.preconditioned_network_forward = lambda x, sigma, *_, **__: denoise(1e3 * x, sigma) / 1e3
+        edm.preconditioned_network_forward = lambda x, sigma, *_, **__: (
+            denoise(1e3 * x, sigma) / 1e3)
         kept, elucidated.torch.randn = torch.randn, lambda *_, **__: torch.tensor(
             x / 4e3).reshape(1, 5, 1, 1)  # a thousandth, within its clip
         try:

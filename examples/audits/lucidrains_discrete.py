@@ -1,4 +1,4 @@
-"""denoising-diffusion-pytorch: GaussianDiffusion for every objective and schedule, DDPM and DDIM."""
+"""denoising-diffusion-pytorch: GaussianDiffusion, each objective and schedule, DDPM and DDIM."""
 import torch
 from denoising_diffusion_pytorch import denoising_diffusion_pytorch as ddpm
 
@@ -30,7 +30,8 @@ def ddim(objective, schedule):
     def run(denoise, x):
         diffusion = made(lambda x, t: torch.as_tensor(denoise(20 * x, t) / 20), objective=objective,
                          beta_schedule=schedule, sampling_timesteps=7)  # within its clip at ±1
-        ddpm.torch.randn, kept = (lambda *_, **__: torch.tensor(x / 20)[None, None, None]), torch.randn
+        kept, start = torch.randn, torch.tensor(x / 20)[None, None, None]
+        ddpm.torch.randn = lambda *_, **__: start
         try:
             return 20 * diffusion.ddim_sample((1, 1, 1, 7)).ravel()
         finally:

@@ -1,8 +1,7 @@
-"""denoising-diffusion-pytorch: learned variances, their bound at each t, and weighted objectives."""
+"""denoising-diffusion-pytorch: learned variances, their bound at each t, weighted objectives."""
 import numpy as np
 import torch
-from denoising_diffusion_pytorch import (LearnedGaussianDiffusion,
-                                         WeightedObjectiveGaussianDiffusion)
+from denoising_diffusion_pytorch import LearnedGaussianDiffusion, WeightedObjectiveGaussianDiffusion
 from lucidrains_discrete import made
 
 from refvdm.conformance.objects import check_likelihood, check_loss

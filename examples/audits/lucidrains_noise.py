@@ -19,5 +19,6 @@ def reports():
                                               loss_reduction="none"), x_0, np.zeros(4))
     for t in (0, 3):
         diffusion = made(lambda x, t: 0 * x, objective="pred_x0")  # all data is 0: so is the end
-        yield f"interpolate from t = {t}", check_likelihood(lambda x, t=t, d=diffusion: d.interpolate(
-            torch.tensor(x), torch.tensor(x), t=t).ravel(), np.zeros((7, 1)), np.zeros(7))
+        yield f"interpolate from t = {t}", check_likelihood(
+            lambda x, t=t, d=diffusion: d.interpolate(*2 * (torch.tensor(x),), t=t).ravel(),
+            np.zeros((7, 1)), np.zeros(7))

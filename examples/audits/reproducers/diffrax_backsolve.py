@@ -5,13 +5,13 @@ about: odeint_gradients*
 verdict: refused
 third: the gradient is a · f, as RecursiveCheckpointAdjoint gives it.
 """
-import jax
 import diffrax
+import jax
 
 
 def last(t):
-    return diffrax.diffeqsolve(diffrax.ODETerm(lambda t, z, _: -z), diffrax.Dopri5(), 0.0, t, 0.1, 1.0,
-                               saveat=diffrax.SaveAt(ts=t[None]),
+    term, solver = diffrax.ODETerm(lambda t, z, _: -z), diffrax.Dopri5()
+    return diffrax.diffeqsolve(term, solver, 0.0, t, 0.1, 1.0, saveat=diffrax.SaveAt(ts=t[None]),
                                adjoint=diffrax.BacksolveAdjoint()).ys[-1]
 
 

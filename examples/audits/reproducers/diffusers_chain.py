@@ -3,11 +3,12 @@
 adapter: diffusers_samplers
 about: DDIM, *: x_0
 verdict: wrong
-third: a step from t must end at the noise of the time that comes next. With a network that knows
-    x_0 = 0 exactly, x is √(1 - ᾱ) ε at each time: the ratio of two of them is a closed form.
+third: a step from t must end at the noise of the time that comes next. With a network that
+    knows x_0 = 0 exactly, x is √(1 - ᾱ) ε at each time: the ratio of two of them is a closed
+    form.
 """
-from diffusers import DDIMScheduler
 import torch
+from diffusers import DDIMScheduler
 
 s = DDIMScheduler(50, timestep_spacing="linspace", clip_sample=False, prediction_type="sample")
 s.set_timesteps(7)

@@ -1,9 +1,10 @@
-"""DEIS of order 3 takes its coefficients from differences of float32 logarithms: with more steps it gets worse.
+"""DEIS of order 3 takes differences of float32 logarithms: with more steps it gets worse.
 
 adapter: diffusers_solvers
 about: DEISMultistep, *
 verdict: numerically poor
-third: exact end of the flow of data 0.7 ± √0.5; the error falls as n^-3 until rounding takes over.
+third: exact end of the flow of data 0.7 ± √0.5; the error falls as n^-3 until rounding takes
+    over.
 """
 import torch
 from diffusers import DEISMultistepScheduler

@@ -3,7 +3,8 @@
 adapter: diffusers_ddpm
 about: DDPM, trailing, *: noise
 verdict: wrong
-third: the last step ends at ᾱ = 1, where p(x_0 | x_t) = x̂_0 is returned; two draws must be the same.
+third: the last step ends at ᾱ = 1, where p(x_0 | x_t) = x̂_0 is returned; two draws must be the
+    same.
 """
 import torch
 from diffusers import DDPMScheduler

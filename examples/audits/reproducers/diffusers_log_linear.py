@@ -1,9 +1,10 @@
-"""interpolation_type="log_linear" changes the noise levels, but not the times that the network is told.
+"""interpolation_type="log_linear" changes the noise levels, but not the times that are told.
 
 adapter: diffusers_schedules
 about: EulerDiscrete, *log_linear*
 verdict: wrong
-third: σ = √((1 - ᾱ)/ᾱ) at the time told, from the scheduler's own table (timestep_type="discrete").
+third: σ = √((1 - ᾱ)/ᾱ) at the time told, from the scheduler's own table
+    (timestep_type="discrete").
 """
 from diffusers import EulerDiscreteScheduler
 

@@ -3,8 +3,9 @@
 adapter: diffusers_runs
 about: PNDM, *
 verdict: wrong
-third: eps and v of one network are the same knowledge, v = √ᾱ ε - √(1 - ᾱ) x_0, so the sample must be
-    the same; the exact end of the flow is 0.7 + (x_T - 0.7 √ᾱ) √(0.5/(0.5 ᾱ + 1 - ᾱ)) for N(0.7, 0.5).
+third: eps and v of one network are the same knowledge, v = √ᾱ ε - √(1 - ᾱ) x_0, so the sample
+    must be the same; the exact end of the flow is 0.7 + (x_T - 0.7 √ᾱ) √(0.5/(0.5 ᾱ + 1 - ᾱ))
+    for N(0.7, 0.5).
 """
 import torch
 from diffusers import PNDMScheduler

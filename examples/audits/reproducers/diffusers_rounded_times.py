@@ -3,7 +3,8 @@
 adapter: diffusers_schedules
 about: DPMSolver*, log*; UniPC*, log*
 verdict: approximation
-third: log σ of the time told, from the table, beside that of the step; Euler and Heun tell real times.
+third: log σ of the time told, from the table, beside that of the step; Euler and Heun tell real
+    times.
 """
 from diffusers import DPMSolverMultistepScheduler
 

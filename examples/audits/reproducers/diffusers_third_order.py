@@ -3,9 +3,9 @@
 adapter: diffusers_solvers
 about: DPMSolverMultistep, *order 3, dpmsolver++*: order
 verdict: wrong
-third: a data prediction quadratic in λ is integrated exactly by a method of order 3. Of D(λ) = u² the
-    divided difference is 1 = D''/2, and ∫ e^(u-h) u² du = h² - 2h + 2 - 2 e^-h: twice the term that
-    is added. DPMSolverSinglestep has the factor 2 and order 3.
+third: a data prediction quadratic in λ is integrated exactly by a method of order 3. Of D(λ) =
+    u² the divided difference is 1 = D''/2, and ∫ e^(u-h) u² du = h² - 2h + 2 - 2 e^-h: twice
+    the term that is added. DPMSolverSinglestep has the factor 2 and order 3.
 """
 from math import exp, expm1
 

@@ -3,7 +3,8 @@
 adapter: diffusers_solvers
 about: UniPCMultistep, *zero: probability flow
 verdict: wrong
-third: the last step to σ = 0 is x̂_0, as it is with bh2 and predict_x0=True, on the same inputs.
+third: the last step to σ = 0 is x̂_0, as it is with bh2 and predict_x0=True, on the same
+    inputs.
 """
 import torch
 from diffusers import UniPCMultistepScheduler

@@ -12,4 +12,5 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 from kdiffusion import load
 
-load()[0].sample_dpmpp_2m_sde(lambda x, s: x / 2, torch.ones(1, 1), torch.tensor([1.0, 0.0]), eta=0.0)
+sigmas = torch.tensor([1.0, 0.0])
+load()[0].sample_dpmpp_2m_sde(lambda x, s: x / 2, torch.ones(1, 1), sigmas, eta=0.0)

@@ -3,9 +3,9 @@
 adapter: kdiffusion_losses
 about: rand_log_uniform, stratified*
 verdict: another convention
-third: a uniform time for each example is what makes its loss unbiased: the mean of example 0's must be
-    ½. Harmless where the data are shuffled anew, not where places in the batch mean something;
-    (u + i/n) mod 1 with one u has both properties.
+third: a uniform time for each example is what makes its loss unbiased: the mean of example 0's
+    must be ½. Harmless where the data are shuffled anew, not where places in the batch mean
+    something; (u + i/n) mod 1 with one u has both properties.
 """
 import sys
 from pathlib import Path

@@ -3,8 +3,8 @@
 adapter: kdiffusion_samplers
 about: sample_dpmpp_3m_sde*: order
 verdict: wrong
-third: a denoiser quadratic in λ = -log σ is integrated exactly by a method of order 3, ∫ e^(u-h) u² du =
-    h² - 2h + 2 - 2 e^-h. The same formula as in diffusers.
+third: a denoiser quadratic in λ = -log σ is integrated exactly by a method of order 3, ∫
+    e^(u-h) u² du = h² - 2h + 2 - 2 e^-h. The same formula as in diffusers.
 """
 from math import exp, expm1
 

@@ -3,7 +3,8 @@
 adapter: lucidrains_noise
 about: the loss of the noise in x_t, immiscible=True*
 verdict: wrong
-third: ε = (x_t - √ᾱ x_0)/√(1 - ᾱ) is the noise that is in x_t: a network that says it has loss 0.
+third: ε = (x_t - √ᾱ x_0)/√(1 - ᾱ) is the noise that is in x_t: a network that says it has loss
+    0.
 """
 import torch
 from denoising_diffusion_pytorch import GaussianDiffusion

@@ -3,8 +3,9 @@
 adapter: lucidrains_noise
 about: interpolate from*
 verdict: wrong
-third: x_t of index t has variance 1 - ᾱ_t; a chain that starts at t - 1 takes it for 1 - ᾱ_{t-1}. From
-    t = 0 none is taken off at all, although x_0 = 0 is all that the network knows.
+third: x_t of index t has variance 1 - ᾱ_t; a chain that starts at t - 1 takes it for 1 -
+    ᾱ_{t-1}. From t = 0 none is taken off at all, although x_0 = 0 is all that the network
+    knows.
 """
 import torch
 from denoising_diffusion_pytorch import GaussianDiffusion

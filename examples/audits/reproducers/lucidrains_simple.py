@@ -3,11 +3,11 @@
 adapter: lucidrains_continuous
 about: loss in continuous time*
 verdict: another convention
-third: ½ ∫ γ'(t)|ε - ε̂|² dt is a line integral over γ, the same for two schedules with the same ends; the
-    plain mean is not. So noise_schedule="learned" has nothing of the bound to learn from this loss:
-    what it finds is where ε is easy to tell, high noise.
+third: ½ ∫ γ'(t)|ε - ε̂|² dt is a line integral over γ, the same for two schedules with the same
+    ends; the plain mean is not. So noise_schedule="learned" has nothing of the bound to learn
+    from this loss: what it finds is where ε is easy to tell, high noise.
 """
-from numpy import linspace, exp
+from numpy import exp, linspace
 
 error = lambda gamma: 1 / (1 + exp(gamma))  # of N(0, 1) data, whose ε̂ = √(1 - ᾱ) x_t
 t = linspace(0, 1, 100001)

@@ -4,7 +4,8 @@ adapter: torchdiffeq_methods
 about: odeint, rk4, step_size, ts on its grid: ts*
 verdict: wrong
 third: dz/dt = f: z' = z from 1 has dz(0.5)/dt = e^0.5 = 1.65; differences of torchdiffeq's own
-    odeint, which joins its grid by lines, agree. Without step_size, or with interp=cubic, it is right.
+    odeint, which joins its grid by lines, agree. Without step_size, or with interp=cubic, it is
+    right.
 """
 import torch
 import torchdiffeq

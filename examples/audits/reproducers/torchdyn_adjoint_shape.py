@@ -20,6 +20,7 @@ class Field(torch.nn.Module):
 
 ts = torch.tensor([0.5, 1.0])
 try:
-    ODEProblem(Field(), "dopri5", sensitivity="adjoint")(torch.ones(1, 1), ts)[1][-1].sum().backward()
+    z = ODEProblem(Field(), "dopri5", sensitivity="adjoint")(torch.ones(1, 1), ts)[1]
+    z[-1].sum().backward()
 except RuntimeError as error:
     print(error)

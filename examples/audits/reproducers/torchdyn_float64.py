@@ -3,8 +3,8 @@
 adapter: torchdyn_solvers
 about: ODEProblem, *
 verdict: numerically poor
-third: z' = -z cos t has z(1.5) = z(0.3) exp(sin 0.3 - sin 1.5); odeint with the solver's name, whose
-    tableau is float64, comes within 1e-10 of it.
+third: z' = -z cos t has z(1.5) = z(0.3) exp(sin 0.3 - sin 1.5); odeint with the solver's name,
+    whose tableau is float64, comes within 1e-10 of it.
 """
 import torch
 from torchdyn.core import ODEProblem

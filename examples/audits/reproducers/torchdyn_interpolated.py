@@ -1,10 +1,12 @@
 """interpolated_adjoint takes a loss at an inner time at the wrong row, and no dL/dt at all.
 
 adapter: torchdyn_gradients
-about: interpolated_adjoint, *losses at three times*; interpolated_adjoint, *times: *; interpolated_adjoint, *times
+about: interpolated_adjoint, *losses at three times*; interpolated_adjoint, *times: *;
+    interpolated_adjoint, *times
 verdict: wrong
-third: z' = -z: dz(1)/dz0 = e^-1 = 0.3679 by hand, and by autograd of the same call. It returns every
-    step of the solver, but looks for the loss's gradient as if it returned the times asked.
+third: z' = -z: dz(1)/dz0 = e^-1 = 0.3679 by hand, and by autograd of the same call. It returns
+    every step of the solver, but looks for the loss's gradient as if it returned the times
+    asked.
 """
 import torch
 from torchdyn.core import ODEProblem

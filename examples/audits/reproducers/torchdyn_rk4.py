@@ -1,4 +1,4 @@
-"""rk4 evaluates its stages at t, t + h/2 and t + h/2 instead of t + h/2, t + h/2 and t + h: order 1.
+"""rk4 takes the times of its stages one too early (t, t + h/2, t + h/2): order 1.
 
 adapter: torchdyn_solvers
 about: rk4: order
@@ -10,5 +10,6 @@ from torchdyn.numerics import odeint
 
 zero = torch.zeros(1, 1, dtype=torch.float64)
 for n in (10, 20, 40):
-    z = odeint(lambda t, z: t + 0 * z, zero, torch.linspace(0, 1, n + 1, dtype=torch.float64), "rk4")
+    ts = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+    z = odeint(lambda t, z: t + 0 * z, zero, ts, "rk4")
     print(n, float(z[1][-1]) - 0.5)
