@@ -11,7 +11,8 @@ TRAINED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_li
            "use_exponential_sigmas": True}
 LOW, HIGH = 0.0291675, 14.6146  # sqrt((1 - abar)/abar) at the first and the last of the 1000 times
 DPM = [(f"{name}Scheduler", order, {"algorithm_type": kind, "solver_type": solver,
-        "final_sigmas_type": "zero" if kind == "dpmsolver++" else "sigma_min", "solver_order": order})
+        "final_sigmas_type": "zero" if kind == "dpmsolver++" else "sigma_min",
+        "solver_order": order})
        for name in ("DPMSolverMultistep", "DPMSolverSinglestep") for order in (1, 2, 3)
        for kind in ("dpmsolver++", "dpmsolver") for solver in ("midpoint", "heun")]
 UNIPC = [("UniPCMultistepScheduler", order, {"solver_order": order, "solver_type": b,
@@ -46,9 +47,10 @@ def run(name, options, prediction):
 def reports():
     for name, order, options in ALL:
         final = {"sigma_min": "sigma_min"}.get(options.get("final_sigmas_type"), "denoised")
-        final = "zero" if "LMS" in name else final
-        for prediction in ("epsilon", "v_prediction", "sample") if len(options) < 2 else ("epsilon",):
+        final = {"LMS": "zero", "DEI": "sigma_min"}.get(name[:3], final)
+        outputs = ("epsilon", "v_prediction", "sample")
+        for prediction in outputs if len(options) < 2 else outputs[:1]:
             told = ", ".join([name.removesuffix("Scheduler"), prediction, f"order {order}",
                               *[str(v) for k, v in options.items() if k != "solver_order"]])
             yield told, check_probability_flow(run(name, options, prediction), HIGH, LOW, order,
-                                               final=final, steps=(20, 40, 80, 160), float32=True)
+                                               final=final, float32=True)

@@ -2,8 +2,8 @@
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import distrax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
+import distrax
+import jax.numpy as jnp
 
 LIBRARY, DTYPES = "distrax", ("float64", "float32")
 

@@ -2,11 +2,11 @@
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import flowjax.bijections as b  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
+import flowjax.bijections as b
+import jax.numpy as jnp
+import numpy as np
 
-from refvdm.conformance.objects import check_flow_layer  # noqa: E402
+from refvdm.conformance.objects import check_flow_layer
 
 LIBRARY, DTYPES = "flowjax", ()
 RNG = np.random.default_rng(0)
@@ -23,8 +23,7 @@ def bijections():
                  b.Vmap(b.RationalQuadraticSpline(knots=6, interval=3), axis_size=4),
                  b.Planar(key, dim=4, negative_slope=0.2), b.MaskedAutoregressive(key, **steep),
                  b.Coupling(key, untransformed_dim=2, **steep),
-                 b.Concatenate([b.Exp((2,)), b.Scale(jnp.array([2.0, 3.0]))]),
-                 b.Partial(b.Exp((2,)), slice(1, 3), (4,))):
+                 b.Concatenate([b.Exp((2,)), b.Scale(jnp.array([2.0, 3.0]))])):
         yield made, VECTORS
     yield b.Reshape(b.Affine(jnp.zeros(6), jnp.arange(1.0, 7.0)), (2, 3)), IMAGES
     yield b.Stack([b.Exp((3,)), b.Scale(jnp.array([2.0, 3.0, 4.0]))]), IMAGES
@@ -33,6 +32,6 @@ def bijections():
 def reports():
     for made, x in bijections():
         def call(f):
-            return lambda x: jax.vmap(f)(jnp.asarray(x))
+            return lambda a: jax.vmap(f)(jnp.asarray(a))
         yield type(made).__name__, check_flow_layer(call(made.transform_and_log_det),
                                                     call(made.inverse_and_log_det), x)

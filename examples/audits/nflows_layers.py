@@ -29,7 +29,8 @@ def calls(layer):
 def reports():
     torch.manual_seed(0)
     for name, layer, x in (
-            ("LULinear", transforms.LULinear(4), VECTORS), ("ActNorm", transforms.ActNorm(4), VECTORS),
+            ("LULinear", transforms.LULinear(4), VECTORS),
+            ("ActNorm", transforms.ActNorm(4), VECTORS),
             ("ActNorm on images", transforms.ActNorm(4), IMAGES),
             ("OneByOneConvolution", transforms.OneByOneConvolution(4), IMAGES),
             ("SqueezeTransform", transforms.SqueezeTransform(), IMAGES),

@@ -29,7 +29,8 @@ def reports():
             ("LULinearPermute", normflows.flows.LULinearPermute(4), VECTORS),
             ("AffineConstFlow on images", normflows.flows.AffineConstFlow((4, 1, 1)), IMAGES),
             ("GlowBlock", normflows.flows.GlowBlock(4, 8), IMAGES),
-            ("MaskedAffineAutoregressive", normflows.flows.MaskedAffineAutoregressive(4, 8), VECTORS),
+            ("MaskedAffineAutoregressive", normflows.flows.MaskedAffineAutoregressive(4, 8),
+             VECTORS),
             ("Squeeze", normflows.flows.Squeeze(), IMAGES)):
         layer = layer.double()
         with torch.no_grad():

@@ -25,13 +25,14 @@ ADAPTERS = ("torch_distributions", "numpyro_distributions", "distrax_distributio
             "torchdiffeq_methods", "torchdyn_solvers", "torchdyn_gradients", "jax_odeint",
             "diffrax_solve", "diffrax_backsolve", "nflows_layers", "normflows_layers",
             "freia_layers", "zuko_layers", "flowjax_layers", "diffusers_samplers",
-            "diffusers_ddpm", "diffusers_solvers", "diffusers_schedules", "lucidrains_discrete",
-            "lucidrains_continuous", "kdiffusion_samplers", "kdiffusion_losses")
+            "diffusers_ddpm", "diffusers_solvers", "diffusers_schedules", "diffusers_runs",
+            "lucidrains_discrete", "lucidrains_noise", "lucidrains_continuous",
+            "lucidrains_learned", "kdiffusion_samplers", "kdiffusion_losses")
 HEAD = """# What the audit found
 
 Written by `python examples/audits/run.py --findings`. Verdicts: *agrees*; *another convention*,
-named; *approximation*; *numerically poor*; *wrong*; *refused* (it raises, or gives no number). Sizes
-are errors in tolerances (see `refvdm/conformance/judge.py`); up to 1 agrees. The reference is
+named; *approximation*; *numerically poor*; *wrong*; *refused* (it raises, or gives no number).
+Sizes are errors in tolerances (see `refvdm/conformance/judge.py`); up to 1 agrees. The reference is
 computed from the lecture's equations in extended precision; for samplers and losses it is a closed
 form for Gaussian data, for layers and gradients finite differences of the library's own code.
 Nothing is called wrong without a third derivation, told with the fewest lines that show it.
@@ -117,12 +118,16 @@ def table(found, findings):
 
 def section(finding):
     """A finding, its third derivation, its code and what that printed."""
-    ran = subprocess.run([sys.executable, "-W", "ignore", str(finding.file)], capture_output=True,
-                         text=True, timeout=120)
-    printed = ran.stdout.strip() or ran.stderr.strip().splitlines()[-1]
-    return ["", f"### {finding.title}", "", f"**{finding.verdict}** ({finding.adapter}). Third "
-            f"derivation: {finding.third}", "", "```python", finding.code, "```", "", "prints", "",
-            "```", printed, "```"]
+    try:
+        ran = subprocess.run([sys.executable, "-W", "ignore", str(finding.file)], check=False,
+                             timeout=60, capture_output=True, text=True)
+        raised = ran.stderr.strip().splitlines()[-1:] if ran.returncode else []
+        printed = "\n".join([*ran.stdout.strip().splitlines(), *raised])
+    except subprocess.TimeoutExpired:
+        printed = "(no answer in a minute)"
+    told = f"**{finding.verdict}** ({finding.adapter}). Third derivation: {finding.third}"
+    return ["", f"### {finding.title}", "", told, "", "```python", finding.code, "```", "",
+            "prints", "", "```", printed, "```"]
 
 
 def main():

@@ -4,8 +4,8 @@ import importlib.metadata
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import jax.numpy as jnp  # noqa: E402
-from tensorflow_probability.substrates.jax import distributions as tfd  # noqa: E402
+import jax.numpy as jnp
+from tensorflow_probability.substrates.jax import distributions as tfd
 
 DTYPES = ("float64", "float32")
 LIBRARY = next((name for name in ("tfp-nightly", "tensorflow-probability") if any(

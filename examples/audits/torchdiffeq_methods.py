@@ -1,5 +1,5 @@
 """torchdiffeq, every method: what it converges to and how fast, and its gradients in z0, in each
-time and in theta (beside one that the field does not use), by backpropagation and by the adjoint."""
+time, in theta and in a parameter that is not used, by backpropagation and by the adjoint."""
 import torch
 import torchdiffeq
 from fields import THETA, TS, WEIGHTS, Z0
@@ -14,7 +14,8 @@ ORDERS = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4, "explicit
 HOW = {"dopri5": {"method": "dopri5", **TIGHT}, "dopri8": {"method": "dopri8", **TIGHT},
        "rk4, its grid is ts": {"method": "rk4"},
        "rk4, step_size, ts on its grid": {"method": "rk4", "options": {"step_size": 0.1}},
-       "rk4, step_size, cubic": {"method": "rk4", "options": {"step_size": 0.01, "interp": "cubic"}}}
+       "rk4, step_size, cubic": {"method": "rk4",
+                                 "options": {"step_size": 0.01, "interp": "cubic"}}}
 
 
 def flow(method, grid):

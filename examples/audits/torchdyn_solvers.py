@@ -8,6 +8,7 @@ from refvdm.conformance.objects import check_likelihood, check_probability_flow
 
 LIBRARY, DTYPES = "torchdyn", ()
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4, "ieuler": 1}
+TIGHT = {"atol": 1e-10, "rtol": 1e-10}
 
 
 class Decay(torch.nn.Module):
@@ -40,9 +41,8 @@ def reports():
     z0, ts = np.array([[1.0, -0.4]]), np.array([0.3, 0.7, 1.5])
     exact = z0[0] * np.exp(np.sin(ts[0]) - np.sin(ts[-1]))
     for solver in ("dopri5", "tsit5"):
-        tight = {"atol": 1e-11, "rtol": 1e-11}
-        for name, solve in (("odeint", lambda z, t, s=solver: odeint(Decay(), z, t, s, **tight)),
-                            ("ODEProblem", ODEProblem(Decay(), solver, **tight))):
+        for name, solve in (("odeint", lambda z, t, s=solver: odeint(Decay(), z, t, s, **TIGHT)),
+                            ("ODEProblem", ODEProblem(Decay(), solver, **TIGHT))):
             yield f"{name}, {solver}, in float64", check_likelihood(
                 lambda z, f=solve: f(torch.tensor(z), torch.tensor(ts))[1][-1, 0], z0, exact,
                 tolerance=2e-9)

@@ -33,7 +33,7 @@ def check_probability_flow(run: Callable, sigma_max: float, sigma_min: float, or
 
     final: "sigma_min", the run ends there; "denoised", one denoising step from there to 0 comes
     after; "zero", the flow itself is followed to 0. order: what the method claims. The verdict
-    "order" compares the last two errors, unless they are as small as rounding (in float32: 2e-4).
+    "order" compares the last two errors, unless they are as small as rounding (in float32: 2e-5).
     """
     x = sigma_max * np.linspace(-2, 2, 5)
 
@@ -45,7 +45,7 @@ def check_probability_flow(run: Callable, sigma_max: float, sigma_min: float, or
         errors = [float(np.max(np.abs(of_shape("x", asked(f"x after {n} steps", run, denoiser,
                                                           x.copy(), n), x.shape) - exact)))
                   for n in steps]
-        rounding = 2e-4 if float32 else EXACT
+        rounding = 2e-5 if float32 else EXACT
         told = "errors " + ", ".join(f"{e:.2g} ({n} steps)" for e, n in zip(errors, steps))
         near = errors[-1] / 0.1  # 80 steps of Euler's method come that near
         verdicts = [Verdict("converges", PASS if near <= 1 else FAIL, 1, int(near > 1), near,
