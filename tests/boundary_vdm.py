@@ -124,6 +124,8 @@ case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta
      None, x_t, t), x_t=X_0, t=("real times", THREE))
 case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
      network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
+case("ExplodingDenoiser.__call__", lambda x_t, t: ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)(
+     None, x_t, t), x_t=X_0, t=("real times", THREE))
 
 case("Schedule", lambda gamma: Schedule(gamma).gamma, gamma=("reals", np.arange(4.0)))
 case("Schedule.from_betas", lambda betas: Schedule.from_betas(betas).gamma, betas=("reals", np.full(4, 0.5)))

@@ -12,6 +12,7 @@ ARRAY is as in wire.py. What it writes to stderr is the user's to read.
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shlex
 import subprocess
@@ -38,8 +39,10 @@ class Program:
         """It is asked for what it has; a program that died or hung is started anew, 3 times."""
         self.starts += 1
         try:
+            # Windows splits the line itself, and keeps its backslashes
+            words = self.command if os.name == "nt" else shlex.split(self.command)
             self.process = subprocess.Popen(
-                shlex.split(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                 encoding="utf-8", errors="replace", bufsize=1)
         except (OSError, ValueError) as error:
             raise WrongAnswer(f"{self.command!r} does not start: {error}") from None
