@@ -119,6 +119,8 @@ WRONG = [  # operation, what is written instead of what, what it must be called
     ("elbo", "A[t - 1].T + b[t - 1], variance, eps)", "A[t - 1] + b[t - 1], variance, eps)", "A is applied transposed"),
     ("elbo_gradient", "weight = 1 / variance if t == 1 else", "weight = 0 if t == 1 else",
      "the reconstruction's part is missing"),
+    ("elbo_gradient", "else snr(betas, t - 1) - snr(betas, t)", "else 2 * (snr(betas, t - 1) - snr(betas, t))",
+     "the factor 1/2 of the KLs is forgotten"),
     ("elbo_gradient", "total_bar[:, None] * weight * (x_0", "-total_bar[:, None] * weight * (x_0", "minus the bound"),
     ("elbo_network", "t / T, x.dtype", "(t - 1) / T, x.dtype", "the network sees (t - 1)/T"),
     ("elbo_network", "t / T, x.dtype", "0, x.dtype", "the network sees no t (0)"),
