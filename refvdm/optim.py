@@ -181,9 +181,10 @@ def _flat_like(name: str, tree: Tree, other_name: str, other: Tree) -> np.ndarra
             if differentiated != is_float(y):
                 raise TypeError(f"{name} has {_called(x)}, {other_name} {_called(y)}")
             if differentiated:
-                if np.shape(y) != np.shape(x):
-                    raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {np.shape(y)}")
-                pieces.append(np.ravel(y))
+                y = np.asarray(y)
+                if y.shape != np.shape(x):
+                    raise ValueError(f"expected {name}'s shape {np.shape(x)}, got {y.shape}")
+                pieces.append(y.reshape(-1))
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"optimiser: {other_name} beside {name}: {error}") from None

@@ -200,7 +200,8 @@ def test_memory_does_not_grow_with_T():
     assert peak < 2e6
 
 
-def test_the_denoiser_sees_at_most_rows_examples_and_every_t_once():
+@pytest.mark.parametrize("rows, asked", [(10, [9, 9, 9, 6]), (3, [3] * 11), (1, [3] * 11), (33, [33]), (99, [33])])
+def test_the_denoiser_sees_at_most_rows_examples_and_every_t_once(rows, asked):
     seen = []
 
     def spy(theta, x_t, t):
@@ -208,8 +209,9 @@ def test_the_denoiser_sees_at_most_rows_examples_and_every_t_once():
         seen.append(t)
         return x_t
 
-    VDM(spy, Schedule.cosine(12), GaussianDecoder(0.3)).elbo(None, np.zeros((3, 2)), np.random.default_rng(0), rows=10)
-    assert max(map(len, seen)) == 9
+    model = VDM(spy, Schedule.cosine(12), GaussianDecoder(0.3))
+    model.elbo(None, np.zeros((3, 2)), np.random.default_rng(0), rows=rows)
+    assert [len(t) for t in seen] == [3, *asked]  # first x_1; and never about no example
     assert np.concatenate(seen).tolist() == [t for t in range(1, 13) for _ in range(3)]
 
 

@@ -217,3 +217,72 @@ def test_messages_say_what_came():
         Schedule.from_alphas(np.ones((0, 2)))
     with pytest.raises(ValueError, match=r"values from 0.5 to 1.5"):
         Schedule.from_alphas([0.5, 1.5])
+
+
+FIRST = {"gamma": -np.inf, "alpha": 1, "one_minus_alpha": 0, "alpha_bar": 1, "one_minus_alpha_bar": 0, "sqrt_alpha": 1,
+         "sqrt_alpha_bar": 1, "sqrt_one_minus_alpha_bar": 0, "snr": np.inf, "snr_drop": np.nan, "posterior_x_t": np.nan,
+         "posterior_x_0": np.nan, "posterior_var": np.nan, "log_posterior_var": np.nan, "log_one_minus_alpha": -np.inf}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_what_stands_at_0_and_nobody_writes(name):
+    schedule = Schedule.cosine(5)
+    table = getattr(schedule, name)
+    assert table.dtype == np.float64 and table.shape == (6,)
+    np.testing.assert_equal(table[0], FIRST[name])
+    with pytest.raises(ValueError, match="read-only"):
+        table[1] = 0
+
+
+def test_what_of_the_snr_is_lost_on_the_way():
+    schedule = Schedule.linear_gamma(1000, -2, -2 + 1e-6)
+    assert schedule.snr_lost(300, 300) == 0
+    assert schedule.snr_lost(300, 800) == pytest.approx(1e-6 * 500 / 999, rel=1e-6)
+    schedule = Schedule.linear_gamma(5, -3, 3)
+    assert schedule.snr_lost(2, 4) == pytest.approx(1 - schedule.snr[4] / schedule.snr[2], rel=1e-14)
+
+
+@pytest.mark.parametrize("t", [4.0, [1.0, 2.5, 4.0, 4.5, 5.0]])
+def test_gamma_at_where_the_last_is_infinite(t):
+    with np.errstate(all="raise"):
+        got = Schedule(np.array([-2.0, 0.0, 1.0, 4.0, np.inf])).gamma_at(t)
+    np.testing.assert_array_equal(got, np.interp(t, [1, 2, 3, 4, 4.1], [-2, 0, 1, 4, np.inf]))
+
+
+@pytest.mark.parametrize("schedule", [Schedule.cosine(5), Schedule(np.array([-2.0, 0.0, 1.0, np.inf]))])
+def test_the_first_step_s_posterior_is_x_0_itself(schedule):
+    at_1 = {"posterior_x_t": 0, "posterior_x_0": 1, "posterior_var": 0, "log_posterior_var": -np.inf,
+            "snr_drop": np.inf}
+    for name, expected in at_1.items():
+        assert getattr(schedule, name)[1] == expected, name
+    for root, square in (("sqrt_alpha", "alpha"), ("sqrt_alpha_bar", "alpha_bar"),
+                         ("sqrt_one_minus_alpha_bar", "one_minus_alpha_bar")):
+        np.testing.assert_allclose(getattr(schedule, root) ** 2, getattr(schedule, square), rtol=1e-14)
+
+
+def test_no_signal_at_all_is_told_as_gamma_30():
+    schedule = Schedule(np.array([-2.0, 0.0, 1.0, np.inf]))
+    features = schedule.features_at(4, np.zeros((3, 2)))
+    angles = 30 * np.geomspace(0.1, 1.0, 4)
+    np.testing.assert_allclose(features, [[*np.sin(angles), *np.cos(angles)]] * 3, rtol=1e-14)
+    np.testing.assert_array_equal(schedule.features_at(4.0, np.zeros((3, 2))), features)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.cosine(5), Schedule.linear_gamma(6, -20, 20),
+                                      Schedule(np.array([-2.0, 0.0, 1.0, np.inf]))])
+def test_logarithms_are_those_of_the_tables(schedule):
+    np.testing.assert_allclose(np.exp(schedule.log_posterior_var[2:]), schedule.posterior_var[2:], rtol=1e-13)
+    np.testing.assert_allclose(np.exp(schedule.log_one_minus_alpha), schedule.one_minus_alpha, rtol=1e-13)
+
+
+def test_an_infinite_end_changes_no_entry_before_it():
+    ends, stops = Schedule(np.array([-2.0, 0.0, 1.0, np.inf])), Schedule(np.array([-2.0, 0.0, 1.0]))
+    for name in FIRST:
+        np.testing.assert_array_equal(getattr(ends, name)[:-1], getattr(stops, name), err_msg=name)
+    last = {"alpha_bar": 0, "one_minus_alpha_bar": 1, "alpha": 0, "one_minus_alpha": 1, "snr": 0, "posterior_x_t": 0,
+            "log_one_minus_alpha": 0}
+    for name, expected in last.items():
+        assert getattr(ends, name)[-1] == expected, name
+    assert ends.posterior_x_0[-1] == stops.sqrt_alpha_bar[-1]
+    assert ends.posterior_var[-1] == stops.one_minus_alpha_bar[-1]
+    assert ends.snr_drop[-1] == stops.snr[-1]

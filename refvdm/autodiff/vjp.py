@@ -6,7 +6,7 @@ every function outside the set of rules.py.
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def vjp(f: Callable, *primals: Tree) -> tuple[Tree, Callable[[Tree], tuple]]:
 
     def pullback(cotangent: Tree) -> tuple:
         seeds = [_seed(y, y_bar) for y, y_bar in zip(outputs, matched(like, cotangent))]
-        return _walk_back(tape, inputs, outputs, seeds)
+        return _walk_back(len(tape), reversed(tape), inputs, outputs, seeds)
 
     return filled(like, [_detach(y) for y in outputs]), pullback
 
@@ -73,7 +73,8 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
         value = np.asarray(_detach(y)) if is_float(y) else None  # y: a float if f is constant
         if value is None or value.shape != ():
             raise refuse.not_a_scalar(y)
-        (x_bar,) = _walk_back(tape, inputs, [y], [np.array(1.0, value.dtype)])
+        once = iter(tape.pop, None)  # nobody will walk again: what a node has kept goes with it
+        (x_bar,) = _walk_back(len(tape), once, inputs, [y], [np.array(1.0, value.dtype)])
         return ((value, stop_gradient(aux)) if has_aux else value), x_bar
 
     return g
@@ -212,15 +213,15 @@ def _seed(y: Any, y_bar: Any) -> np.ndarray | None:
     return array.astype(y.dtype, copy=False) if type(y) is Tensor else array
 
 
-def _walk_back(tape: Tape, inputs: list[tuple[list, Tree]], outputs: list,
+def _walk_back(places: int, nodes: Iterator, inputs: list[tuple[list, Tree]], outputs: list,
                seeds: list) -> tuple:
-    """The trees of the inputs' cotangents: every node of the tape, the last first, pulls its own.
-    """
-    sums = _Sums(len(tape))
+    """The trees of the inputs' cotangents: every node of a tape with so many places, the last
+    first, pulls its own."""
+    sums = _Sums(places)
     for y, y_bar in zip(outputs, seeds):
         if type(y) is Tensor:
             sums.add(y, y_bar)
-    for node in reversed(tape):
+    for node in nodes:
         if node is None:  # the inputs, which come first
             break
         y_bar = sums.pop()
@@ -271,12 +272,12 @@ class _Sums:
         """That of an input, as an array of the caller's own; None for a constant."""
         if type(x) is not Tensor:
             return None
-        x_bar = self.bars[x.index]
+        x_bar, self.bars[x.index] = self.bars[x.index], None  # the next copy may lie in its place
         if x_bar is None:  # pages that nobody touches, when it is large: zeros_like writes them
             return np.zeros(x.value.shape, x.value.dtype)
         if x.index in self.owned:  # a sum is of the machine's byte order
             return x_bar.astype(x.value.dtype, copy=False)
-        return np.array(x_bar, order="C")
+        return x_bar.copy()
 
 
 def unbroadcast(x_bar: np.ndarray, shape: tuple[int, ...], rule: Rule | None = None) -> np.ndarray:

@@ -185,11 +185,8 @@ class Schedule(Constructors):
             return self.gamma[t]
         below = np.minimum(np.floor(t).astype(int), self.T - 1)
         weight = t - below
-        if self.ends_in_noise:  # inf beyond T - 1, not 0 * inf at it
-            return np.where(t > self.T - 1, np.where(weight > 0, np.inf, self.gamma[below]),
-                            (1 - weight) * self.gamma[below] + weight * self.gamma[np.minimum(
-                                below + 1, self.T - 1)])
-        return (1 - weight) * self.gamma[below] + weight * self.gamma[below + 1]
+        above = np.where(weight > 0, self.gamma[below + 1], 0.0)  # gamma_T may be inf, not 0 * inf
+        return (1 - weight) * self.gamma[below] + weight * above
 
     def scales_at(self, t: Any, x: Array) -> tuple[Any, Any]:
         """√ᾱ_t and √(1 - ᾱ_t) of 13.28 as factors for x; t real in [1, T], a number or (batch,)."""
