@@ -11,6 +11,16 @@ from refvdm.conformance.judge import FAIL, PASS
 
 TEXT = (Path(__file__).parent.parent / "examples" / "adapters" / "plain_numpy.py").read_text(encoding="utf-8")
 
+STAGES = """        k2 = f(z + h / 2 * k1, t + h / 2, theta)
+        k3 = f(z + h / 2 * k2, t + h / 2, theta)
+        k4 = f(z + h * k3, t + h, theta)
+        z = z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+"""
+RULE_3_8 = """        k2 = f(z + h / 3 * k1, t + h / 3, theta)
+        k3 = f(z + h * (k2 - k1 / 3), t + 2 * h / 3, theta)
+        k4 = f(z + h * (k1 - k2 + k3), t + h, theta)
+        z = z + h / 8 * (k1 + 3 * k2 + 3 * k3 + k4)
+"""
 WRONG = [  # operation, what is written instead of what, what it must be called
     ("gaussian_log_density", "(x - mean) ** 2 / var,", "((x - mean) / var) ** 2,",
      "(x - μ)² is divided by var², not var"),
@@ -49,7 +59,8 @@ WRONG = [  # operation, what is written instead of what, what it must be called
      "the shift comes before the scale"),
     ("actnorm_forward", "positions(x) * np.sum(log_scale)", "np.sum(log_scale)", "log_det forgets the positions"),
     ("actnorm_init", "np.std(rows, axis=0)", "np.std(rows, axis=0, ddof=1)", "the deviation is that with n - 1"),
-    ("actnorm_init", "-np.mean(rows, axis=0) * scale", "-np.mean(rows, axis=0)", "the shift is minus the mean"),
+    ("actnorm_init", "-np.mean(rows, axis=0) * scale", "-np.mean(rows, axis=0)",
+     "all 2 match the reference if the shift is minus the mean, for a shift before the scale"),
     ("coupling_forward", "np.exp(s) * moved + h", "np.exp(s) * (moved + h)", "the shift comes before the scale"),
     ("coupling_forward", "np.tanh(kept @ A + a)", "kept @ A + a", "the log-scale is not squashed"),
     ("squeeze", "0, 1, 3, 2, 4, 5", "0, 1, 3, 5, 2, 4", "channels come first"),
@@ -67,6 +78,9 @@ WRONG = [  # operation, what is written instead of what, what it must be called
     ("odeint", "integrate(lambda t, z: f(z, t, theta)", "integrate(lambda t, z: f(z0, t, theta)",
      "z(T0) stands in the integrand (13.8 as printed)"),
     ("odeint", "rtol=1e-10, atol=1e-12", "rtol=1e-4, atol=1e-5", "the solver is asked for less than 1e-8"),
+    ("rk4", STAGES, RULE_3_8, "all 3 match the reference if it is the 3/8 rule"),
+    ("rk4", STAGES, "        z = z + h * k1\n", "all 3 match the reference if the steps are Euler's"),
+    ("rk4", STAGES, STAGES.replace("t + h / 2", "t").replace("t + h,", "t,"), "the stages do not move in t"),
     ("rk4", "z, h = z0, (ts[1]", "steps = steps + 1\n    z, h = z0, (ts[1]", "there is one step more"),
     ("rk4", "(k1 + 2 * k2 + 2 * k3 + k4)", "(k1 + k2 + k3 + k4) * 1.5", "the stages weigh the same"),
     ("odeint_gradients", "ts_bar[0] = a_t", "ts_bar[0] = -a_t", "dL/dT0 has the other sign"),
@@ -119,6 +133,8 @@ WRONG = [  # operation, what is written instead of what, what it must be called
     ("elbo", "A[t - 1].T + b[t - 1], variance, eps)", "A[t - 1] + b[t - 1], variance, eps)", "A is applied transposed"),
     ("elbo_gradient", "weight = 1 / variance if t == 1 else", "weight = 0 if t == 1 else",
      "the reconstruction's part is missing"),
+    ("elbo_gradient", "else snr(betas, t - 1) - snr(betas, t)", "else 2 * (snr(betas, t - 1) - snr(betas, t))",
+     "the factor 1/2 of the KLs is forgotten"),
     ("elbo_gradient", "total_bar[:, None] * weight * (x_0", "-total_bar[:, None] * weight * (x_0", "minus the bound"),
     ("elbo_network", "t / T, x.dtype", "(t - 1) / T, x.dtype", "the network sees (t - 1)/T"),
     ("elbo_network", "t / T, x.dtype", "0, x.dtype", "the network sees no t (0)"),

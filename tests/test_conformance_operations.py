@@ -148,3 +148,17 @@ def test_the_reference_of_plu_vjp_is_the_slope_of_plu_forward():
                       [case["y_bar"], case["log_det_bar"]])
         np.testing.assert_allclose(np.asarray(expected[f"{key}_bar"], float), free(np.asarray(found, float)),
                                    rtol=1e-7, atol=1e-7)
+
+
+FACTORS = {"it is in bits, not nats": 1 / np.log(2), "its sign is the other one": -1, "the factor 1/2 is forgotten": 2,
+           "it is the gradient of minus the bound, the loss": -1, "it is in nats, not bits": np.log(2),
+           "nats are multiplied by log 2, not divided": np.log(2) ** 2}
+
+
+@pytest.mark.parametrize("name, mistake", [(n, m) for n, m in EVERY if m.name in FACTORS and m.outputs],
+                         ids=lambda x: getattr(x, "name", x))
+def test_mistakes_that_are_a_factor_are_that_factor(name, mistake):
+    for case, got in zip(truths(OPERATIONS[name]), answered(OPERATIONS[name], np.float64, mistake)):
+        for key, y in case.outputs.items():
+            expected = FACTORS[mistake.name] * np.asarray(y, float)
+            np.testing.assert_allclose(np.asarray(got[key], float), expected, rtol=1e-12)
