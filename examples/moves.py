@@ -16,9 +16,9 @@ MOVES = 5  # upside down, left to right, transposed: 0 or 1; down, to the right:
 
 
 def draw(n, rng):
-    """(n, MOVES), each move tried with probability 0.15: two rows in three stay 0."""
+    """(n, MOVES), each move tried with probability 0.1: three rows in four stay 0."""
     moves = np.concatenate([rng.integers(0, 2, (n, 3)), rng.integers(-1, 2, (n, 2))], axis=1)
-    return moves * (rng.random((n, MOVES)) < 0.15)
+    return moves * (rng.random((n, MOVES)) < 0.1)
 
 
 def moved(x, moves):

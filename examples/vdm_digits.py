@@ -39,7 +39,7 @@ NAME = "vdm_digits"
 T, GAMMA_1, GAMMA_T = 1000, -7.0, 6.0
 LEARNING_RATE, BATCH = 1e-2, 64
 WEIGHT_DECAY = 0.15  # where there are levels; floats in the plane are better off without
-STEPS = {"images": 2000, "table": 4000}  # where --steps is not given
+STEPS = {"images": 1500, "table": 4000}  # where --steps is not given
 PICTURES = ("denoising.png", "kl_per_t.png", "samples.png", "training.png")
 
 

@@ -17,7 +17,8 @@ import os
 import tempfile
 import time
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,28 @@ def load_checkpoint(path: str | os.PathLike) -> Tree:
         raise CheckpointError(f"{path} is corrupt, truncated or not a checkpoint "
                               f"({type(error).__name__}: {error}); it was left as it is. "
                               f"Move it away to start anew") from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` at the end: the file is whole or not there.
+
+    >>> import pathlib, tempfile
+    >>> from refvdm import experiment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with experiment.whole(pathlib.Path(folder) / "a.txt") as path:
+    ...         _ = path.write_text("all of it")
+    ...     print([file.name for file in pathlib.Path(folder).iterdir()])
+    ['a.txt']
+    """
+    path = checks.file("whole: path", path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 # ---------------------------------------------------------------- trees as JSON and arrays

@@ -53,10 +53,9 @@ import argparse
 import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,11 @@ import numpy as np
 
 from . import checks
 from .autodiff import ravel
+from .checkpoint import whole
 from .command import Refused, arguments, at_least, call, guarded, in_notebook, options
 from .fit import Fit, fit
 from .lock import exclusive
+from .pictures import LOOK, PALETTE, pyplot, save_picture
 
 __all__ = ["LOOK", "PALETTE", "Refused", "Run", "about", "arguments", "at_least", "call",
            "guarded", "in_notebook", "mean_and_error", "options", "pyplot", "save_picture", "whole"]
@@ -92,7 +93,11 @@ class Run:
 
     def __init__(self, name: str, args: argparse.Namespace, pictures: Sequence[str] = ()):
         checks.instance("Run: args", args, argparse.Namespace)
-        self.name, self.args, self.out = checks.instance("Run: name", name, str), args, args.out
+        if missing := [key for key in ("out", "seed", "fresh") if not hasattr(args, key)]:
+            raise TypeError(f"Run: args must be as options(arguments(...)) gives them, got none of "
+                            f"{', '.join(missing)}")
+        self.name, self.args = checks.instance("Run: name", name, str), args
+        self.out = Path(args.out)
         self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
         self._began, self._lock = time.perf_counter(), ExitStack()
@@ -198,24 +203,6 @@ class Run:
         return f"{found.get('steps', self.args.steps)} steps"
 
 
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` at the end: the file is whole or not there.
-
-    >>> import pathlib, tempfile
-    >>> from refvdm import experiment
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with experiment.whole(pathlib.Path(folder) / "a.txt") as path:
-    ...         _ = path.write_text("all of it")
-    ...     print([file.name for file in pathlib.Path(folder).iterdir()])
-    ['a.txt']
-    """
-    path = checks.file("whole: path", path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    yield temporary
-    os.replace(temporary, path)
-
-
 # ---------------------------------------------------------------- results
 
 
@@ -245,52 +232,3 @@ def mean_and_error(x: np.ndarray) -> tuple[float, float]:
     if not x.size:
         raise ValueError("mean_and_error: x must hold at least one number, got none")
     return float(np.mean(x)), float(np.std(x)) / math.sqrt(len(x))
-
-
-# ---------------------------------------------------------------- pictures
-
-
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B5FBF", "#7A7A00")
-LOOK = {"figure.constrained_layout.use": True, "axes.titlesize": 11, "axes.titlelocation": "left",
-        "axes.labelsize": 10, "axes.spines.top": False, "axes.spines.right": False,
-        "legend.frameon": False, "legend.fontsize": 9, "image.cmap": "magma",
-        "figure.titlesize": 12, "lines.linewidth": 1.6}
-
-
-def pyplot() -> Any:
-    """matplotlib.pyplot, but for notebooks drawing to files and never to a screen, with the
-    package's look; None, and a word, without it.
-
-    >>> from refvdm import experiment
-    >>> plt = experiment.pyplot()
-    >>> plt is None or hasattr(plt, "subplots")
-    True
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        print("no pictures: they need matplotlib. Get it with  "
-              "python -m pip install -e '.[examples]'  and run the same command again.")
-        return None
-    if not in_notebook():
-        matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    plt.rcParams.update(LOOK, **{"axes.prop_cycle": plt.cycler(color=PALETTE)})
-    return plt
-
-
-def save_picture(plt: Any, figure: Any, path: Path) -> None:
-    """The figure as a png file, whole or not there; the figure is closed, but in a notebook, which
-    shows it.
-
-    >>> import pathlib, tempfile
-    >>> from refvdm import experiment
-    >>> plt = experiment.pyplot()
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     if plt is not None:  # matplotlib is there
-    ...         experiment.save_picture(plt, plt.figure(), pathlib.Path(folder) / "empty.png")
-    """
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
-    if not in_notebook():
-        plt.close(figure)

@@ -206,7 +206,10 @@ case("options", lambda parser, argv: vars(experiment.options(parser, argv))["ste
 case("in_notebook", experiment.in_notebook)
 case("guarded", experiment.guarded, name=("text", "ring"), main=("function", main), args=("any", ARGS))
 case("Run", lambda name, args, pictures: experiment.Run(name, args, pictures).pictures == ("a.png",),
-     name=("text", "ring"), args=("object", ARGS), pictures=("pictures", ["a.png"]))
+     name=("text", "ring"), args=("arguments", ARGS), pictures=("pictures", ["a.png"]))
+KINDS["arguments"] = (lambda args: [*KINDS["object"][0](args), ("none", argparse.Namespace()),
+                                    ("no seed", argparse.Namespace(out=args.out, fresh=False))],
+                      lambda args: [("a folder's name", argparse.Namespace(**{**vars(args), "out": str(args.out)}))])
 KINDS["argv"] = (others([1], "--steps"), lambda x: [("a tuple", tuple(x))])
 KINDS["pictures"] = (others("a.png", [1], [None]), lambda x: [("a tuple", tuple(x))])
 

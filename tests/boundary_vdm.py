@@ -120,13 +120,8 @@ case("ConvertedDenoiser", lambda network, schedule, parametrisation, x_t, t:
      ConvertedDenoiser(network, schedule, parametrisation)(None, x_t, t),
      network=("callable", lambda theta, x, t: x / 2),
      schedule=S, parametrisation=("word", "eps"), x_t=X_0, t=("real times", THREE))
-EXPLODING = ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)
-case("ExplodingDenoiser.__call__", lambda x_t, t: EXPLODING(None, x_t, t), x_t=X_0, t=("real times", THREE))
 case("ConvertedDenoiser.__call__", lambda x_t, t: ConvertedDenoiser(lambda theta, x, t: x / 2, SCHEDULE, "eps")(
      None, x_t, t), x_t=X_0, t=("real times", THREE))
-EXPLODING = ExplodingDenoiser(lambda theta, x, sigma: x / 2, SCHEDULE)
-case("ExplodingDenoiser.__call__", lambda x_t, t: EXPLODING(None, x_t, t), x_t=X_0,
-     t=("real times", THREE))
 case("ExplodingDenoiser", lambda network, schedule, x_t, t: ExplodingDenoiser(network, schedule)(None, x_t, t),
      network=("callable", lambda theta, x, sigma: x / 2), schedule=S, x_t=X_0, t=("real times", THREE))
 
@@ -192,7 +187,7 @@ case("MLPNetwork.__call__", lambda theta, x, level: SMALL(theta, x, level), thet
      x=("any", X), level=("any", rng.standard_normal((N, 8))))
 case("MLPNetwork.init", lambda rng, dtype: MLPNetwork(2, 2).init(rng, dtype), rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork", lambda **a: AxialNetwork(**a)._shapes["in"]["W"], side=("integer", 2), n_out=("integer", 1),
-     channels=("integer", 2), layers=("integer", 2))
+     channels=("integer", 2), layers=("integer", 2), hidden=("integer", 3))
 case("AxialNetwork.init", NET.init, rng=("rng", None), dtype=("dtype", float))
 case("AxialNetwork.__call__", NET, theta=("theta", THETA["denoiser"]), x=X_0,
      level=("floats", rng.standard_normal((N, 8))))

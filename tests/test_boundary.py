@@ -29,7 +29,7 @@ def test_right_or_refused_by_name(name, argument):
 PUBLIC = ["autodiff", "checkpoint", "conformance", "conformance.objects", "datasets", "experiment", "fit", "flows",
           "gaussian", "lecture", "lock", "mhvae", "nn", "ode", "optim", "vdm", "vdm.denoiser", "vdm.network"]
 # how the others speak and what they are made of: nobody calls them from outside
-INNER = {"checks", "command", "conditional", "names", "resume", "values"}
+INNER = {"console", "checks", "command", "conditional", "names", "pictures", "resume", "values"}
 # What stands behind the boundary: others call it, with what was checked already
 TRUSTED = {
     "VDM.at", "Schedule.at", "Schedule.snr_lost", "Schedule.features_at", "Solution", "TreeSolution",
@@ -39,8 +39,7 @@ TRUSTED = {
                                       "ExactDecoder") for method in ("log_prob", "sample")),
     *(f"{kind}.with_schedule" for kind in ("ExactDecoder", "GaussianDenoiser", "MixtureDenoiser", "PointsDenoiser",
                                            "RegressionDenoiser", "CategoricalDenoiser", "ConvertedDenoiser",
-                                           "ExplodingDenoiser")),
-    "TreeSolution.__call__"}  # made by solve; the Solution in it checks t
+                                           "ExplodingDenoiser"))}
 
 
 def public(module):

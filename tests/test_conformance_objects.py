@@ -1,17 +1,24 @@
 """Whole objects: the right ones pass, a gallery of wrong ones is caught, each by its name."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from refvdm.conformance.judge import ERROR, FAIL, PASS
 from refvdm.conformance.objects import (
+    check_ancestral,
+    check_continuous_loss,
     check_flow_layer,
     check_gradient,
+    check_initialisation,
     check_likelihood,
     check_loss,
+    check_probability_flow,
     check_sampler,
     check_times,
 )
+from refvdm.conformance.objects.continuous import eps_hat
 from refvdm.flows import PLU, ActNorm, AffineCoupling
 from refvdm.ode import adjoint, solve
 from refvdm.vdm import Schedule, diffusion_kl
@@ -199,3 +206,103 @@ def test_verdicts_are_the_reports():
     assert report.verdicts[0].status == FAIL and "FAIL" in report.table()
     assert {v.status for v in check_likelihood(lambda x: None, np.zeros((2, 1)), np.ones(2)).verdicts} == {ERROR}
     assert check_likelihood(lambda x: [1.0, 1.0], np.zeros((2, 1)), np.ones(2)).verdicts[0].status == PASS
+
+
+# ---------------------------------------------------------------- what draws, what converges, what is integrated
+
+
+def ancestral(change):
+    def step(denoise, x, i, noise):
+        s = TIMES[i + 1] if i + 1 < len(TIMES) else -1
+        s = change.get("to", lambda i, s: s)(i, s)
+        a, b = ABARS[TIMES[i]], 1.0 if s < 0 else ABARS[s]
+        beta = 1 - a / b
+        mean = (np.sqrt(b) * beta * denoise(x, TIMES[i]) + np.sqrt(1 - beta) * (1 - b) * x) / (1 - a)
+        width = change.get("width", lambda beta, small, i: np.sqrt(small))
+        return mean + width(beta, beta * (1 - b) / (1 - a), i) * noise
+    return step
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"width": lambda beta, small, i: np.sqrt(beta) * (i < 3)}, "its variance is β, not the posterior's"),
+    ({"width": lambda beta, small, i: small}, "scaled by the variance, not its root"),
+    ({"width": lambda beta, small, i: 0 * small}, "it is missing (0)"),
+    ({"to": lambda i, s: TIMES[i] - 3}, "one stride T // steps down"), ({"to": lambda i, s: TIMES[i] - 1}, "to t - 1"),
+])
+def test_ancestral_samplers(change, words):
+    assert check_ancestral(ancestral({}), ABARS, TIMES).status == 0
+    large = ancestral({"width": lambda beta, small, i: np.sqrt(beta) * (i < 3)})
+    assert check_ancestral(large, ABARS, TIMES, variance="large").status == 0
+    told(check_ancestral(ancestral({"width": lambda beta, small, i: np.sqrt(beta)}), ABARS, TIMES, variance="large"),
+         "noise is added at the last step too")
+    told(check_ancestral(ancestral(change), ABARS, TIMES), words)
+
+
+def flow_solver(order, slope=lambda x, d, s: (x - d) / s):
+    def run(denoise, x, n):
+        sigmas = np.geomspace(5.0, 0.1, n + 1)
+        for s, to in itertools.pairwise(sigmas):
+            d = slope(x, denoise(x, s), s)
+            y = x + (to - s) * d
+            x = y if order == 1 else x + (to - s) / 2 * (d + slope(y, denoise(y, to), to))
+        return x
+    return run
+
+
+def test_solvers_of_the_probability_flow():
+    for order in (1, 2):
+        assert check_probability_flow(flow_solver(order), 5.0, 0.1, order, final="sigma_min").status == 0
+    denoised = lambda denoise, x, n: denoise(flow_solver(2)(denoise, x, n), 0.1)
+    assert check_probability_flow(denoised, 5.0, 0.1, 2).status == 0
+    told(check_probability_flow(flow_solver(1), 5.0, 0.1, 2, final="sigma_min"), "claimed order 2, measured 0.99")
+    wrong = flow_solver(2, lambda x, d, s: (x - d) / s / 2)
+    told(check_probability_flow(wrong, 5.0, 0.1, 2, final="sigma_min"), "not to the probability flow")
+    told(check_probability_flow(lambda d, x, n: np.nan * x, 5.0, 0.1, 2), "not finite")
+
+
+def vdm_loss(factor=lambda slope: slope / 2):
+    def loss(gamma, x_0, eps, t):
+        g, h = gamma(t), 1e-5
+        a2 = 1 / (1 + np.exp(g))
+        error = np.sum((eps - eps_hat(np.sqrt(a2) * x_0 + np.sqrt(1 - a2) * eps, g)) ** 2)
+        return factor((gamma(t + h) - gamma(t - h)) / (2 * h)) * error
+    return loss
+
+
+@pytest.mark.parametrize("factor, words", [
+    (lambda slope: 0 * slope + 0.5, "γ bent: it matches the reference if dγ/dt is forgotten"),
+    (lambda slope: slope, "1/2 is forgotten"),
+    (lambda slope: 1 / 3, "forgotten, mean over the elements"), (lambda slope: slope / 2 / np.log(2), "in bits"),
+    (lambda slope: 1.0, "the same for both schedules: no known mistake"),
+])
+def test_losses_in_continuous_time(factor, words):
+    assert check_continuous_loss(vdm_loss()).status == 0
+    told(check_continuous_loss(vdm_loss(factor)), words)
+
+
+def test_real_times_are_uniform_for_each_example():
+    rng = np.random.default_rng(0)
+    assert check_times(lambda: (rng.random() + np.arange(8) / 8) % 1, 8, 0, 1, integers=False).status == 0
+    told(check_times(lambda: (rng.random(8) + np.arange(8)) / 8, 8, 0, 1, integers=False), "'s are not")
+    told(check_times(lambda: 2 * rng.random(8), 8, 0, 1, integers=False), "expected numbers in 0..1")
+
+
+def starting(ddof=0, tiny=1e-9, once=True):
+    def make():
+        kept = []
+
+        def forward(x):
+            if not kept or not once:
+                kept[:] = [x.mean(0), x.std(0, ddof=ddof) + tiny]
+            with np.errstate(all="ignore"):
+                return (x - kept[0]) / kept[1], np.zeros(len(x))
+        return forward
+    return make
+
+
+def test_starts_from_data():
+    data = RNG.standard_normal((6, 3)) * [1, 2, 3] + 1
+    assert check_initialisation(starting(), data).status == 0
+    told(check_initialisation(starting(ddof=1), data), "n - 1 (ddof 1)")
+    told(check_initialisation(starting(once=False), data), "it starts again with each batch")
+    told(check_initialisation(starting(tiny=0.0), data), "not finite")

@@ -105,8 +105,8 @@ def test_ten_tolerances_in_any_output_are_caught(name):
         flat, at = answers[-1][key].reshape(-1), rng.integers(answers[-1][key].size)
         flat[at] += 10 * known[-1].tolerances[key].reshape(-1)[at]
         answers[-1][key] = flat.reshape(known[-1].outputs[key].shape)
-        verdict = judge(operation, known, answers)
-        assert verdict.failed == 1 and 5 < verdict.worst < 20
+        sizes = [worst(error(got, case.outputs, case.tolerances)) for case, got in zip(known, answers)]
+        assert max(sizes[:-1]) == 0 and 5 < sizes[-1] < 20  # up to 1 agrees, see test_conformance_judge.py
 
 
 def slope(f, x, weight):

@@ -35,15 +35,15 @@ def test_every_move_is_a_flip_a_transposition_and_a_shift():
         np.testing.assert_array_equal(y, by_hand(image, move), str(move))
 
 
-def test_moved_digits_keep_their_levels_and_two_in_three_stay():
+def test_moved_digits_keep_their_levels_and_three_in_four_stay():
     rng, (x, *_) = np.random.default_rng(1), digits()
     x = x / 8 - 1
     drawn = moves.draw(len(x), rng)
     y, still = moves.moved(x, drawn), ~drawn.any(axis=1)
     assert set(np.unique(y)) <= set(np.unique(x))
-    assert 0.55 < still.mean() < 0.73  # 0.925³ 0.9² = 0.641, standard deviation 0.015
+    assert 0.66 < still.mean() < 0.83  # 0.95³ (14/15)² = 0.747, standard deviation 0.014
     np.testing.assert_array_equal(y[still], x[still])
-    assert (np.abs(drawn).sum(axis=0) > 60).all()  # 75 or 100 expected, standard deviation at most 10
+    assert (np.abs(drawn).sum(axis=0) > 20).all()  # 50 or 67 expected, standard deviation at most 8
 
 
 class Seen:

@@ -151,7 +151,15 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     with pytest.raises(KeyError), experiment.whole(tmp_path / "a") as temporary:
         temporary.write_text("half")
         raise KeyError
-    assert not (tmp_path / "a").exists()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(OSError), experiment.whole(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "old"
+    with experiment.whole(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_text() == "new"
 
 
 def test_nothing_of_the_drawing_is_imported_before_it_is_used():
@@ -248,3 +256,19 @@ def test_figures_that_draw_returns_are_saved(tmp_path, monkeypatch):
                         ["a.png"]) as run:
         run.finish(dict, lambda plt, found: {"a.png": figure}, lambda found: "")
     assert (tmp_path / "a.png").read_text() == "picture" and closed == [figure]
+
+
+def test_a_notebook_is_known_by_its_shell(monkeypatch):
+    """IPython may be imported where no shell runs; in a notebook the backend of the pictures stays as it is."""
+    for shell, answer in ((None, False), (object(), True)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        assert experiment.in_notebook() is answer
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+    assert experiment.in_notebook() is False
+
+
+@pytest.mark.parametrize("option", [["--steps", "0"], ["--steps", "many"], ["--seed", "-1"], ["--out"]])
+def test_bad_options_end_at_once(tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        call(tmp_path / "r", *option)
+    assert stopped.value.code == 2 and "expected" in capsys.readouterr().err and not (tmp_path / "r").exists()

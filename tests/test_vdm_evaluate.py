@@ -304,7 +304,7 @@ class Terminal(io.StringIO):
         return self.terminal
 
 
-BAR = "\revaluate [###############...............] 1/2\revaluate [##############################] 2/2\n"
+BAR = "\revaluate [###############...............] 1/2 chunks\revaluate [##############################] 2/2 chunks\n"
 
 
 @pytest.mark.parametrize("executor", [None, Lazy])

@@ -34,15 +34,17 @@ def silu(z):
 
 
 def test_the_axial_network_pixel_by_pixel():
-    """Each layer written as loops: rows in odd layers, columns in even ones."""
+    """The MLP over the image layer by layer; each other layer as loops: rows in odd layers, columns in even ones."""
     rng = np.random.default_rng(0)
-    net = AxialNetwork(3, 2, channels=4, layers=4)
+    net = AxialNetwork(3, 2, channels=4, layers=4, hidden=6)
     theta = shaken(net.init(rng, np.float64), rng)
     x, level = rng.standard_normal((2, 9)), rng.standard_normal((2, 8))
     got = net(theta, x, level).reshape(2, 3, 3, 2)
     for image, e, answer in zip(x.reshape(2, 3, 3), level, got):
         e = silu(e @ theta["in"]["E"] + theta["in"]["e"])
-        h = image[:, :, None] * theta["in"]["W"][0] + theta["in"]["place"]
+        whole, u = theta["whole"], np.concatenate([image.ravel(), e])
+        u = silu(silu(u @ whole["W1"] + whole["b1"]) @ whole["W2"] + whole["b2"]) @ whole["W3"] + whole["b3"]
+        h = image[:, :, None] * theta["in"]["W"][0] + u.reshape(3, 3, 4)
         for i in range(1, 5):
             W, b = theta[f"line{i}"]["W"], theta[f"line{i}"]["b"]
             new = h.copy()
@@ -55,10 +57,14 @@ def test_the_axial_network_pixel_by_pixel():
         np.testing.assert_allclose(answer, h @ theta["out"]["W"] + theta["out"]["b"], rtol=1e-12, atol=1e-12)
 
 
-def test_two_layers_of_the_axial_network_see_the_whole_image():
+@pytest.mark.parametrize("silent", ["whole", "lines"])
+def test_the_mlp_sees_the_whole_image_and_so_do_two_layers(silent):
+    """Each alone, with what the other adds to h set to a constant."""
     rng = np.random.default_rng(1)
     net = AxialNetwork(3, 1, channels=2, layers=2)
     theta = shaken(net.init(rng, np.float64), rng)
+    for name, W in (("whole", "W3"),) if silent == "whole" else (("line1", "W"), ("line2", "W")):
+        theta[name][W][:] = 0
     x, level = rng.standard_normal((1, 9)), np.zeros((1, 8))
     for i in range(9):
         moved = x.copy()

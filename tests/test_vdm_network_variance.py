@@ -1,5 +1,7 @@
 """The variance of p(x_{t-1} | x_t) for each element, from a network's second output, its term at t = 1 included."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -151,6 +153,18 @@ def test_the_joint_form_and_the_hierarchical_vae_say_the_same():
     forms = elbo_forms(vdm, THETA, np.tile(x_0[:1], (40_000, 1)), eps=many)
     for other in (forms.consistency, forms.denoising):
         assert abs(np.mean(forms.joint - other)) < 4 * np.std(forms.joint - other) / 200
+
+
+def test_a_model_from_another_process_is_the_same():
+    rng = np.random.default_rng(7)
+    x_0 = LEVELS[rng.integers(0, 5, (3, 2))]
+    for decoder in (GaussianDecoder("network"), DiscretizedGaussianDecoder(LEVELS, "network")):
+        vdm = VDM(Two(), SCHEDULE, decoder, "network")
+        there = pickle.loads(pickle.dumps(vdm))
+        here, other = (one.elbo(THETA, x_0, np.random.default_rng(0)) for one in (vdm, there))
+        np.testing.assert_array_equal(here, other)
+        np.testing.assert_array_equal(vdm.sample(THETA, (2, 2), np.random.default_rng(0)),
+                                      there.sample(THETA, (2, 2), np.random.default_rng(0)))
 
 
 def test_gradients_reach_both_outputs():

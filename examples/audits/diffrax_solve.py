@@ -2,9 +2,9 @@
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import diffrax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from fields import field as named  # noqa: E402
+import diffrax
+import jax.numpy as jnp
+from fields import field as named
 
 LIBRARY, DTYPES = "diffrax", ("float64",)
 ADJOINT = diffrax.RecursiveCheckpointAdjoint()

@@ -1,7 +1,8 @@
 """diffusers: DDIMScheduler as a whole run, for every spacing of its times and every output."""
-import numpy as np
 import torch
 from diffusers import DDIMScheduler
+
+from refvdm.conformance.objects import check_sampler
 
 LIBRARY, DTYPES = "diffusers", ("float64",)
 OUTPUT = {"epsilon": "eps", "sample": "x_0", "v_prediction": "v"}
@@ -15,8 +16,7 @@ def scheduler(spacing, prediction, final, steps=7):
     return made
 
 
-def samplers():
-    """(name, run, alpha_bars, times, output, final) for check_sampler."""
+def reports():
     for spacing in ("leading", "trailing", "linspace"):
         for prediction, output in OUTPUT.items():
             for final in ("x_0", "first"):
@@ -31,4 +31,4 @@ def samplers():
                 times = [int(t) for t in made.timesteps]
                 name = f"DDIM, {spacing}, {prediction}, ends at {final}"
                 alpha_bars = made.alphas_cumprod.double().numpy()
-                yield name, run, np.asarray(alpha_bars), times, output, final
+                yield name, check_sampler(run, alpha_bars, times, output=output, final=final)

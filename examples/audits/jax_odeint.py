@@ -2,9 +2,9 @@
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import jax.numpy as jnp  # noqa: E402
-from fields import field as named  # noqa: E402
-from jax.experimental import ode  # noqa: E402
+import jax.numpy as jnp
+from fields import field as named
+from jax.experimental import ode
 
 LIBRARY, DTYPES = "jax", ("float64",)
 

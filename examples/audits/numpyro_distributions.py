@@ -2,8 +2,8 @@
 import jax
 
 jax.config.update("jax_enable_x64", True)
-import jax.numpy as jnp  # noqa: E402
-from numpyro.distributions import MultivariateNormal, Normal, kl_divergence  # noqa: E402
+import jax.numpy as jnp
+from numpyro.distributions import MultivariateNormal, Normal, kl_divergence
 
 LIBRARY, DTYPES = "numpyro", ("float64", "float32")
 

@@ -12,7 +12,16 @@ from .vjp import stop_gradient, vjp
 
 
 class GradientError(AssertionError):
-    """A wrong gradient: which function, argument and index, what was expected and what came."""
+    """A wrong gradient: which function, argument and index, what was expected and what came.
+
+    >>> from refvdm.autodiff import GradientError, check_vjp, defvjp
+    >>> wrong = defvjp(lambda x: x**3, lambda y_bar, y, x: y_bar * 2 * x**2)
+    >>> try:
+    ...     check_vjp(wrong, np.array([2.0]))
+    ... except GradientError:
+    ...     print("wrong")
+    wrong
+    """
 
 
 def check_vjp(f: Callable, *primals: Tree, method: str = "central", rtol: float | None = None,

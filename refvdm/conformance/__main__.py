@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 import warnings
 from pathlib import Path
 
+from ..console import run
 from . import vectors
 from .adapter import WrongAnswer, load
 from .adapter import __doc__ as adapter_help
@@ -134,8 +134,4 @@ def _complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    run(main)

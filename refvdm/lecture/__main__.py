@@ -6,11 +6,11 @@ import importlib
 import inspect
 import json
 import math
-import os
 import sys
 import textwrap
 from typing import Any
 
+from ..console import run
 from .equation import SECTIONS, Equation, equations
 from .measure import Result, results
 
@@ -112,9 +112,18 @@ def machine_source(equation: Equation) -> str:
     return code
 
 
+ERRATA = """\
+# What the lecture prints, and what it must be
+
+Printed by `python -m refvdm.lecture --errata`. `python -m refvdm.lecture` computes each misprint
+beside its correction; the tests `test_errata_*.py` show each failing a check that its correction
+passes, where there is a number to check.
+"""
+
+
 def errata() -> str:
-    """The misprints of the lecture, as the README has them."""
-    rows = ["| Equation | The lecture prints | It must be |", "|---|---|---|"]
+    """The misprints of the lecture, as ERRATA.md has them."""
+    rows = [ERRATA, "| Equation | The lecture prints | It must be |", "|---|---|---|"]
     rows += [f"| {e.number} | {_cell(e.printed)} | {_cell(e.statement)} |"
              for e in equations() if e.printed]
     return "\n".join(rows)
@@ -147,10 +156,4 @@ def _write_page(path: str, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 141  # as a shell has it
-    sys.exit(status)
+    run(main)

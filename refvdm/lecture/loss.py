@@ -52,8 +52,8 @@ def merge(x_0, alpha, t, eps):
     x, abar = x_0, alpha_bar(alpha, t)
     for i in range(1, t + 1):
         x = reparameterise(x, alpha, i, eps[i - 1])
-    rest = [sqrt(abar / alpha_bar(alpha, i)) for i in range(t + 1)]
-    noise = sum(rest[i] * sqrt(1 - alpha[i]) * eps[i - 1] for i in range(1, t + 1))
+    noise = sum(sqrt(abar / alpha_bar(alpha, i)) * sqrt(1 - alpha[i]) * eps[i - 1]
+                for i in range(1, t + 1))
     return x, sqrt(abar) * x_0 + noise
 
 

@@ -43,7 +43,7 @@ class GaussianDecoder:
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 | x_1) (batch,), nats, summed over each example."""
-        if self.variance is NETWORK:
+        if self.variance == NETWORK:
             return sum_per_example(log_normal(x_0, prediction.x_0_hat, prediction.log_variance))
         # log N(x_0; x̂_0, variance I), the sum of log_normal over an example's D elements
         error, D = squared_distance(x_0, prediction.x_0_hat), x_0.size // len(x_0)
@@ -108,7 +108,7 @@ def _variance(name: str, variance: Any) -> Any:
 
 def _deviation(variance: Any, prediction: Prediction) -> Any:
     """σ at t = 1: a number, or for each element."""
-    return np.exp(0.5 * prediction.log_variance) if variance is NETWORK else math.sqrt(variance)
+    return np.exp(0.5 * prediction.log_variance) if variance == NETWORK else math.sqrt(variance)
 
 
 def log_one_minus_exp(d: Array) -> Array:

@@ -138,7 +138,7 @@ class _Bar:
             width = 30
             filled = math.floor(width * done / self.n)
             bar = "#" * filled + "." * (width - filled)
-            print(f"\revaluate [{bar}] {done}/{self.n}", end="", file=sys.stderr, flush=True)
+            print(f"\revaluate [{bar}] {done}/{self.n} chunks", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self.on:

@@ -25,6 +25,13 @@ class Denoiser(Protocol):
                                                      VDM(variance="network"): log_variance_between
         .schedule, .with_schedule(schedule)          when it needs the noise levels; the second
                                                      gives the same denoiser under learned ones
+
+    >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
+    >>> def denoiser(theta, x_t, t):
+    ...     return theta["w"] * x_t
+    >>> vdm = VDM(denoiser, Schedule.cosine(10), GaussianDecoder(0.01))
+    >>> vdm.sample({"w": np.array(0.5)}, (3, 2), np.random.default_rng(0)).shape
+    (3, 2)
     """
 
     def __call__(self, theta: Tree, x_t: Array, t: Any, /) -> Array:
@@ -33,7 +40,18 @@ class Denoiser(Protocol):
 
 
 class Decoder(Protocol):
-    """p(x_0 | x_1): any object with these two methods; see decoder.py."""
+    """p(x_0 | x_1): any object with these two methods; see decoder.py.
+
+    >>> from refvdm.vdm import VDM, Schedule
+    >>> class Laplace:  # of scale 0.1 about x̂_0
+    ...     def log_prob(self, x_0, x_1, prediction, schedule):
+    ...         return np.sum(-abs(x_0 - prediction.x_0_hat) / 0.1 - np.log(0.2), axis=1)
+    ...     def sample(self, x_1, prediction, schedule, eps):
+    ...         return prediction.x_0_hat + 0.1 * eps
+    >>> vdm = VDM(lambda theta, x_t, t: 0 * x_t, Schedule.cosine(10), Laplace())
+    >>> vdm.elbo(None, np.zeros((3, 2)), np.random.default_rng(0)).reconstruction.round(3).tolist()
+    [3.219, 3.219, 3.219]
+    """
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction, schedule: Schedule) -> Array:
         """log p(x_0 | x_1) (batch,) in nats, summed over each example."""

@@ -75,8 +75,10 @@ class AxialNetwork:
 
     h (batch, side, side, channels) is what a layer works on. It takes each line of the image as one
     vector, its pixels' channels and the level's features, through one dense layer with silu that
-    all lines share; adds the result to h; and swaps rows and columns. Two layers see the whole
-    image. ValueError unless layers is even and positive.
+    all lines share; adds the result to h; and swaps rows and columns. That is for what neighbours
+    say of each other. Where there is so much noise that only the whole image says something, a
+    small MLP of two hidden layers that sees all of it is better: h begins as the pixel itself plus
+    what the MLP makes of the image. ValueError unless layers is even and positive.
 
     >>> from refvdm.vdm.network import AxialNetwork
     >>> network = AxialNetwork(side=4, n_out=3)
@@ -85,7 +87,8 @@ class AxialNetwork:
     (5, 48)
     """
 
-    def __init__(self, side: int, n_out: int, channels: int = 12, layers: int = 4):
+    def __init__(self, side: int, n_out: int, channels: int = 12, layers: int = 4,
+                 hidden: int = 128):
         self.side = checks.integer("AxialNetwork: side", side)
         self.n_out = checks.integer("AxialNetwork: n_out", n_out)
         self.channels = checks.integer("AxialNetwork: channels", channels)
@@ -93,9 +96,12 @@ class AxialNetwork:
         if layers % 2 or layers < 2:
             raise ValueError("AxialNetwork: layers must be even and positive, to end the way up it "
                              f"began, got {layers}")
-        side, c, e, n_line = self.side, self.channels, LEVEL_FEATURES, self.side * self.channels
+        hidden = checks.integer("AxialNetwork: hidden", hidden)
+        c, e, n_line = self.channels, LEVEL_FEATURES, self.side * self.channels
+        self.whole = MLP((self.side**2 + e, hidden, hidden, self.side * n_line), "silu")
         self._shapes: dict[str, dict] = {
-            "in": {"W": (1, c), "place": (side, side, c), "E": (e, e), "e": (e,)},
+            "in": {"W": (1, c), "E": (e, e), "e": (e,)},
+            "whole": self.whole._shapes,
             **{f"line{i}": {"W": (n_line + e, n_line), "b": (n_line,)}
                for i in range(1, self.layers + 1)},
             "out": {"W": (c, self.n_out), "b": (self.n_out,)}}
@@ -104,10 +110,13 @@ class AxialNetwork:
         """Random parameters, the last layer 0: training starts from the output's own best guess."""
         dtype = float_dtype("AxialNetwork", dtype)
         normal = checks.generator("AxialNetwork: rng", rng).standard_normal
-        side, c, e = self.side, self.channels, LEVEL_FEATURES
-        n_line, n_in = side * c, side * c + e
-        theta = {"in": {"W": normal((1, c)), "place": 0.3 * normal((side, side, c)),
-                        "E": normal((e, e)) / np.sqrt(e), "e": np.zeros(e)}}
+        c, e = self.channels, LEVEL_FEATURES
+        n_line, n_in = self.side * c, self.side * c + e
+        whole = self.whole.init(rng)
+        # the last bias is what tells one place from another
+        whole |= {"W3": 0.3 * whole["W3"], "b3": 0.3 * normal(self.side * n_line)}
+        theta = {"in": {"W": normal((1, c)), "E": normal((e, e)) / np.sqrt(e), "e": np.zeros(e)},
+                 "whole": whole}
         for i in range(1, self.layers + 1):
             theta[f"line{i}"] = {"W": normal((n_in, n_line)) / np.sqrt(n_in), "b": np.zeros(n_line)}
         theta["out"] = {"W": np.zeros((c, self.n_out)), "b": np.zeros(self.n_out)}
@@ -119,8 +128,10 @@ class AxialNetwork:
         n, side, c = len(x), self.side, self.channels
         first = theta["in"]
         level = linear(level, first["E"], first["e"], "silu")
+        whole = self.whole(theta["whole"], np.concatenate([x, level], axis=-1))
         level = np.broadcast_to(np.expand_dims(level, 1), (n, side, LEVEL_FEATURES))
-        h = np.reshape(x, (n, side, side, 1)) * first["W"][0] + first["place"]
+        h = np.reshape(x, (n, side, side, 1)) * first["W"][0]
+        h = h + np.reshape(whole, (n, side, side, c))
         for i in range(1, self.layers + 1):
             layer = theta[f"line{i}"]
             lines = np.concatenate([np.reshape(h, (n, side, side * c)), level], axis=-1)

@@ -55,11 +55,11 @@ class VDM:
                             f"CategoricalDecoder(...)), got {decoder!r}")
         self.denoiser, self.schedule, self.decoder = denoiser, schedule, decoder
         self.variance = _check_variance(variance, schedule.T)
-        by_network = self.variance is NETWORK
+        by_network = _is_network(self.variance)
         if by_network and not hasattr(denoiser, "with_variance"):
             raise TypeError("VDM: variance 'network' is the denoiser's second output; the denoiser "
                             "must have with_variance(theta, x_t, t) -> (x_0 hat, share)")
-        if getattr(decoder, "variance", None) is NETWORK and not by_network:
+        if _is_network(getattr(decoder, "variance", None)) and not by_network:
             raise ValueError("VDM: the decoder's variance is 'network', so the model's must be")
         if isinstance(schedule, Schedule):
             _check_one_schedule(schedule, denoiser, decoder)
@@ -150,9 +150,13 @@ def _draw_times(n: int, T: int, rng: Any, times: str) -> np.ndarray:
     return np.minimum(2 + np.floor(u * (T - 1)).astype(int), T)  # u just below 1 may round up
 
 
+def _is_network(variance: Any) -> bool:
+    return isinstance(variance, str) and variance == NETWORK
+
+
 def _log_variance(variance: Any, schedule: Schedule, theta: Tree) -> Any:
     """log of p's variance as a table (T+1,), None where it is q's, NETWORK where it says it."""
-    if variance is NETWORK:
+    if _is_network(variance):
         return NETWORK
     if isinstance(variance, str):
         return None if variance == "small" else schedule.log_one_minus_alpha

@@ -166,28 +166,32 @@ def check_loss(loss: Callable, betas: Any, *, decoder_variance: float | None = N
     return Report(guarded("loss", measure))
 
 
-def check_times(draw: Callable, n: int, low: int, high: int, *, batches: int = 2000) -> Report:
-    """draw() -> (n,) integer training times: length, range low..high, and that *each example's* are
-    uniform over it (chi-squared with a false alarm once in a million)."""
+def check_times(draw: Callable, n: int, low: int, high: int, *, batches: int = 2000,
+                integers: bool = True) -> Report:
+    """draw() -> (n,) training times: length, range low..high, and that *each example's* are
+    uniform over it (chi-squared with a false alarm once in a million). Real times where integers
+    is False."""
     checks.function("check_times: draw", draw, "draw()")
     n, low = checks.integer("check_times: n", n), checks.integer("check_times: low", low, -10**9)
     high = checks.integer("check_times: high", high, low + 1)
     batches = checks.integer("check_times: batches", batches)
+    integers = checks.flag("check_times: integers", integers)
 
     def measure() -> list[Verdict]:
         times = np.stack([of_shape("draw", asked("draw", draw), (n,)) for _ in range(batches)])
-        outside = (times < low) | (times > high) | (times != np.round(times))
+        outside = (times < low) | (times > high) | (integers & (times != np.round(times)))
         ranged = Verdict("range", PASS, batches, 0, 0.0, "")
         if np.any(outside):
             ranged = Verdict("range", FAIL, batches, int(np.any(outside, axis=1).sum()), np.inf,
-                             f"expected integers in {low}..{high}, got {times[outside][0]:g}")
-        elif not (np.any(times == low) and np.any(times == high)):
+                             f"expected {'integers' if integers else 'numbers'} in {low}..{high}, "
+                             f"got {times[outside][0]:g}")
+        elif integers and not (np.any(times == low) and np.any(times == high)):
             seen = f"{times.min():g}..{times.max():g}"
             ranged = Verdict("range", FAIL, batches, batches, np.inf,
                              f"of {low}..{high} only {seen} was ever drawn")
-        bins = min(high - low + 1, 20)
-        edges = np.linspace(low - 0.5, high + 0.5, bins + 1)
-        share = np.diff(np.floor(edges)) / (high - low + 1) * batches
+        bins = min(high - low + 1, 20) if integers else 20
+        edges = np.linspace(low - 0.5 * integers, high + 0.5 * integers, bins + 1)
+        share = (np.diff(np.floor(edges)) / (high - low + 1) if integers else 1 / bins) * batches
         allowed, worst, at = float(chi2.isf(1e-6 / n, bins - 1)), 0.0, 0
         for i in range(n):
             counts = np.histogram(times[:, i], edges)[0]

@@ -52,7 +52,6 @@ def _other(activation: str) -> str:
 
 WRONG = (Mistake("W is stored (n_out, n_in), as torch's, and not transposed", inputs=_transposed),
          Mistake("biases are left out", inputs=_no_bias),
-         Mistake("the last layer has no bias", inputs=lambda b3, **_: {"b3": 0 * b3}),
          Mistake("the activation is the other one",
                  inputs=lambda activation, **_: {"activation": _other(activation)}),
          Mistake("silu is taken for the sigmoid alone", inputs=lambda activation, **_: {
@@ -74,8 +73,10 @@ def _layers(i: Arrays, last: bool = False) -> tuple:
 
 
 @operation("the network of 13.3 and 13.4", inputs=GIVEN, outputs={"y": "(batch, n)"}, cases=_cases,
-           mistakes=(*WRONG, Mistake("the last layer is activated too",
-                                     instead=lambda **i: _layers(i, last=True)[0])))
+           mistakes=(*WRONG,
+                     Mistake("the last layer has no bias", inputs=lambda b3, **_: {"b3": 0 * b3}),
+                     Mistake("the last layer is activated too",
+                             instead=lambda **i: _layers(i, last=True)[0])))
 def mlp(x: Any, W1: Any, b1: Any, W2: Any, b2: Any, W3: Any, b3: Any, activation: Any) -> Any:
     """x @ W1 + b1, activation, @ W2 + b2, activation, @ W3 + b3"""
     return _layers({"x": x, "W1": W1, "b1": b1, "W2": W2, "b2": b2, "W3": W3, "b3": b3,

@@ -195,6 +195,12 @@ def _inner(keep: Callable) -> Callable:
     return change
 
 
+def _to_the_grid(ts_bar: Any, i: Arrays) -> Any:
+    """As autodiff has it where an output is copied from a grid point that moves with T0."""
+    kept = _inner(lambda grid: grid.copy())(ts_bar, i)
+    return _moved(kept, np.sum(ts_bar - kept))
+
+
 def _rounded(how: Callable) -> Callable:
     """Every time at a grid point."""
     def change(ts: Any, step: Any, **_: Any) -> Arrays:
@@ -204,7 +210,7 @@ def _rounded(how: Callable) -> Callable:
 
 
 def _linear(field: Any, z0: Any, ts: Any, theta: Any, step: Any, zs_bar: Any) -> Any:
-    """Off the grid z lies on the chord between two grid points: so do the gradients."""
+    """Off the grid z lies on the chord between two grid points, which move with T0."""
     signed, grid = step * np.sign(ts[-1] - ts[0]), _on_grid(ts, step)
     k = int(np.argmin(grid))  # the one off the grid
     n = np.floor((ts[k] - ts[0]) / signed)
@@ -216,7 +222,8 @@ def _linear(field: Any, z0: Any, ts: Any, theta: Any, step: Any, zs_bar: Any) ->
     zs = _solve(f.f, z0, times, theta)
     z0_bar, theta_bar, ts_bar = adjoint.gradient_at_many_times(bars, f, zs, times, theta, N)
     slope = zs_bar[k] @ (zs[k + 1] - zs[k]) / signed
-    return z0_bar, theta_bar, np.concatenate([ts_bar[:k], [slope], ts_bar[k + 2:]])
+    first = ts_bar[0] + ts_bar[k] + ts_bar[k + 1] - slope
+    return z0_bar, theta_bar, np.concatenate([[first], ts_bar[1:k], [slope], ts_bar[k + 2:]])
 
 
 @operation("13.17, on the grid of a solver and off it", cases=_grid_cases, accuracy=1e-5,
@@ -231,6 +238,8 @@ def _linear(field: Any, z0: Any, ts: Any, theta: Any, step: Any, zs_bar: Any) ->
                        ts_bar=_inner(lambda grid: grid.copy())),
                changed("gradients of inner times off the grid are dropped (0)",
                        ts_bar=_inner(lambda grid: ~grid)),
+               changed("gradients of inner times on the grid go to dL/dT0 (the grid moves with T0, "
+                       "and outputs are copied from it)", ts_bar=_to_the_grid),
                *SIGNS, *ABSENT[:4], *A_T[:4],
                Mistake("times are rounded to the grid", inputs=_rounded(np.round)),
                Mistake("times off the grid are taken at the grid point before",
