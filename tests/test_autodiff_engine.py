@@ -788,3 +788,15 @@ def test_an_index_or_condition_beside_operands_of_two_dtypes_keeps_its_own():
     a_bar, b_bar = pullback(np.ones(2))
     assert (a_bar.dtype, a_bar.tolist(), b_bar.tolist()) == (np.float32, [1, 0], [0, 1])
     assert vjp(lambda x: x[[]], low)[0].shape == (0,)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("beside", [np.float32, np.float64, np.int8, np.int64])
+def test_a_0d_tensor_takes_the_dtype_of_float_arrays_and_keeps_its_own_beside_integers(dtype, beside):
+    array = np.array([1, 2, 3], beside)
+    y, pullback = vjp(lambda x: x * array, np.array(0.5, dtype))
+    expected = beside if np.dtype(beside).kind == "f" else np.result_type(beside, dtype)
+    assert y.dtype == expected
+    np.testing.assert_array_equal(y, 0.5 * array)
+    (x_bar,) = pullback(np.ones(3, y.dtype))
+    assert x_bar.dtype == dtype and x_bar == 6
