@@ -19,4 +19,4 @@ class Network(torch.nn.Module):
 d = LearnedGaussianDiffusion(Network(), image_size=1, objective="pred_x0")
 x, t = torch.ones(1, 1, 1, 1), torch.tensor([500])
 print(float(d.p_mean_variance(x=x, t=t, clip_denoised=False)[3]))
-print(float(d.model_predictions(x, torch.tensor([500])).pred_x_start))
+print(float(d.model_predictions(x, t, clip_x_start=True).pred_x_start))  # as in its DDIM

@@ -3,8 +3,8 @@
 adapter: torchdiffeq_methods
 about: odeint, dopri8: *; odeint_adjoint, dopri8: *
 verdict: numerically poor
-third: z' = z cos 4t has z = exp(sin(4t)/4); dopri5 under the same tolerance. Both gradients of dopri8
-    agree with each other; it is the differences of such outputs that they do not follow.
+third: z' = z cos 4t has z = exp(sin(4t)/4); dopri5 under the same tolerance. Both gradients of
+    dopri8 agree with each other; it is the differences of such outputs that they do not follow.
 """
 import torch
 import torchdiffeq
