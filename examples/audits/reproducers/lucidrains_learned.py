@@ -4,7 +4,7 @@ adapter: lucidrains_learned
 about: LearnedGaussianDiffusion, pred_x0*
 verdict: wrong
 third: a network with objective="pred_x0" that says 0.3 means x̂_0 = 0.3, as its own
-    model_predictions has it (which DDIM calls, and which raises NameError: partial is not imported).
+    model_predictions has it (which DDIM calls, and which raises NameError: no partial).
 """
 import torch
 from denoising_diffusion_pytorch import LearnedGaussianDiffusion
