@@ -8,7 +8,7 @@ from refvdm.conformance.objects import check_likelihood, check_probability_flow
 
 LIBRARY, DTYPES = "torchdyn", ()
 ORDERS = {"euler": 1, "midpoint": 2, "rk4": 4, "ieuler": 1}
-TIGHT = {"atol": 1e-10, "rtol": 1e-10}
+TIGHT = {"atol": 1e-12, "rtol": 1e-12}
 
 
 class Decay(torch.nn.Module):

@@ -1,7 +1,7 @@
 """Adams methods keep the coefficients of equal steps on unequal ones: order 2 or less, not 4.
 
 adapter: torchdiffeq_methods
-about: *adams, unequal*; explicit_adams, equal*
+about: *adams, unequal*
 verdict: wrong
 third: z' = t³ is integrated exactly by any method of order 4; the two-step formula for unequal
     steps is in Hairer, Nørsett and Wanner, III.5. On equal steps the same call is exact.
