@@ -41,7 +41,7 @@ or given as eps. Errors name the argument, what was expected and what came.
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = ("autodiff", "checkpoint", "conformance", "datasets", "experiment", "fit", "flows",
             "gaussian", "lecture", "mhvae", "nn", "ode", "optim", "vdm")

@@ -171,7 +171,8 @@ def memory():
         return adjoint(field, forward(steps), zs_bar, trajectory=False)
 
     def through_odeint(steps):
-        return odeint(field, z0, [0.0, 1.0], theta, method="rk4", step=1 / steps)
+        return odeint(field, z0, [0.0, 1.0], theta, gradient="backsolve",
+                      method="rk4", step=1 / steps)
 
     print("peak memory, 2-50-2, batch 20, rk4")
     for name, run in (("solve(dense=False)", forward), ("backsolve(trajectory=False)", backsolve),

@@ -72,7 +72,7 @@ def _layers(i: Arrays, last: bool = False) -> tuple:
     return h, kept
 
 
-@operation("the network of 13.3 and 13.4", inputs=GIVEN, outputs={"y": "(batch, n)"}, cases=_cases,
+@operation("the network of §13.3 and §13.4", inputs=GIVEN, outputs={"y": "(batch, n)"}, cases=_cases,
            mistakes=(*WRONG,
                      Mistake("the last layer has no bias", inputs=lambda b3, **_: {"b3": 0 * b3}),
                      Mistake("the last layer is activated too",
@@ -92,7 +92,7 @@ def _pull(last: bool = False, **i: Any) -> tuple:
     return (bar, *(bars[name] for name in WEIGHTS))
 
 
-@operation("the network of 13.3 and 13.4", inputs=GIVEN | {"y_bar": "(batch, n): dL/dy"},
+@operation("the network of §13.3 and §13.4", inputs=GIVEN | {"y_bar": "(batch, n): dL/dy"},
            outputs={"x_bar": "(batch, n)", **{f"{name}_bar": shape
                                               for name, shape in WEIGHTS.items()}},
            cases=_vjp_cases, mistakes=(
