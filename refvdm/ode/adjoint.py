@@ -21,7 +21,8 @@ below the first are 0, so only a appears on the right:
                        = [-a ∂f/∂z, -a ∂f/∂θ, -a ∂f/∂t]     (13.15; printed with -a_θ ∂f/∂θ
                                                              and -a_t ∂f/∂t; its middle is 13.16)
 
-This is integrated backward, from ts[-1] to ts[0]. With g_i = dL/dz(ts[i]):
+This is integrated backward, from ts[-1] to ts[0]. With g_i = ∂L/∂z(ts[i]), what L itself reads at
+ts[i], without what follows from it later:
 
     start    a_θ = 0 (13.17), and a = 0, a_t = 0
     jumps    at every ts[i], i >= 1, the last one first: a += g_i and a_t -= g_i f.
@@ -114,7 +115,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
     ts, zs = solution.ts.tolist(), solution.zs.reshape(len(solution.ts), n)
     ts_bar, log = np.empty(len(ts)), Log()
     rows: list[tuple[float, np.ndarray, np.ndarray]] = []
-    counted = a.stop if seminorm else None  # only z and a choose the steps
+    counted = a.stop if seminorm else None  # seminorm: only z and a choose the steps
     # the start: the adjoints are 0, a_theta as 13.17 has it
     state = np.zeros(a_t + 1, zs.dtype)
     state[z] = zs[-1, :n_z]
