@@ -79,7 +79,7 @@ def log_ratio(x, alpha, p):
 
 @equation("before 13.24", "ELBO = E_q log p_θ(x_0 | x_1) - E_q KL(q(x_T | x_{T-1}) ‖ p(x_T)) "
           "+ Σ_{t=1}^{T-1} E_q log p_θ(x_t | x_{t+1})/q(x_t | x_{t-1})",
-          printed="in Luo's tutorial, -KL(q(x_t | x_{t-1}) ‖ p_θ(x_t | x_{t+1})) in the sum",
+          printed="left out; Luo 2022 has -KL(q(x_t | x_{t-1}) ‖ p_θ(x_t | x_{t+1})) in the sum",
           machine="refvdm.vdm.elbo_forms")
 def consistency(x, alpha, p):
     """One path; E over each x_t alone, of r = q(x_t | x_{t-1}, x_{t+1}): KL(r ‖ q) - KL(r ‖ p)."""

@@ -44,8 +44,8 @@ class ELBO(NamedTuple):
 
 
 def exact_elbo(model: Model, x_0: Array, noise: Noise, rows: int) -> ELBO:
-    """13.24 with the whole sum over t, still one draw of each x_t; noise gives the eps of t = 1, 2,
-    ..., T in turn."""
+    """13.24 with the whole sum over t, still one draw of each x_t; noise gives the eps of t = 1..T
+    in turn."""
     x_1 = diffuse(model.schedule.at(1, x_0), x_0, noise.next(1)[0])
     reconstruction = model.reconstruction(x_0, x_1)
     prior_kl = kl_prior(model.schedule, x_0)
