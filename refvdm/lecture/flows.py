@@ -33,7 +33,7 @@ def lu(W):
 # ---- W = P L U, for every invertible W
 
 
-@equation("13.1 PLU", "W = P L U, P a permutation matrix: the largest of each column is its pivot",
+@equation("13.1 PLU", "W = P L U, P a permutation; pivots: the largest left in each column",
           machine="refvdm.flows.PLU.from_matrix")
 def plu(W):
     rows, A = arange(len(W)), W.copy()

@@ -183,7 +183,8 @@ def interpolated(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
     The gradient of s L is s times that of L, and the steps to it should be the same. But atol is
     an absolute error, and the state holds nothing but adjoints, which grow with s. So zs_bar is
     divided by a power of 2, which rounds nothing, to have its largest number between 1 and 2; what
-    comes out is multiplied by it. backsolve needs no scale: its state holds z, which has a size.
+    comes out is multiplied by it. backsolve is not scaled: its state holds z, whose size does
+    not depend on s.
     """
     scale = 2.0 ** (math.frexp(np.abs(zs_bar).max())[1] - 1)
     found = backward(field, solution, zs_bar / zs_bar.dtype.type(scale), options,

@@ -1,4 +1,5 @@
-"""q, the encoder: what adding noise does, 13.22-13.28. Nothing is learned; only sample_q is random.
+"""q, the encoder: what adding noise does, 13.22-13.28. At most the schedule is learned; only
+sample_q is random.
 
     q(x_1:T | x_0) = Π_{t=1}^T q(x_t | x_{t-1})                    13.22, one q_step after the other
 

@@ -51,7 +51,7 @@ class Schedule(Constructors):
         alpha, one_minus_alpha     α_t and 1 - α_t of one step, 13.26;  alpha[0] = 1
         alpha_bar, one_minus_alpha_bar    ᾱ_t and 1 - ᾱ_t of the whole way, 13.28;  alpha_bar[0] = 1
         sqrt_alpha, sqrt_alpha_bar, sqrt_one_minus_alpha_bar      their roots
-        snr, snr_drop              ᾱ_t/(1 - ᾱ_t), and SNR_{t-1} - SNR_t of 13.29;  snr[0] = inf
+        snr, snr_drop              ᾱ_t/(1 - ᾱ_t), and SNR_{t-1} - SNR_t of kl.py;  snr[0] = inf
         posterior_x_t, posterior_x_0, posterior_var      q(x_{t-1} | x_t, x_0), 13.25: the factors
                                    of x_t and x_0 in its mean, its variance;  nan at t = 0
         log_posterior_var, log_one_minus_alpha          log of what the names say
