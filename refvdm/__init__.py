@@ -1,9 +1,9 @@
 """refvdm: a lecture as running NumPy code, from PLU flows to variational diffusion models.
 
 Implemented are §13.1-§13.4 of the notes of a lecture on neural ODEs and variational diffusion
-models, equations 13.1-13.29, in the form they must have where the notes print another. Every
-equation is there twice: in the spec, as a function of a few lines to be read, and in the machine,
-batched, stable and fast, to be used. Tests hold the two equal.
+models, equations 13.1-13.29, corrected where the notes print something else. Every equation is
+there twice: in the spec, as a function of a few lines to be read, and in the machine, batched,
+stable and fast, to be used. Tests require the two to agree.
 
 To read
 

@@ -21,13 +21,14 @@ __all__ = ["EMA", "Adam"]
 class Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
 
-    Step n = 1, 2, ... along the gradient g:
+    Step n = 1, 2, ... with the gradient g:
 
         m = β₁ m + (1 - β₁) g                     v = β₂ v + (1 - β₂) g²
         θ = θ (1 - η_n λ) - η_n (m/(1 - β₁ⁿ)) / (√(v/(1 - β₂ⁿ)) + ε)
 
-    η_n is the learning rate; with cosine_steps=N times (1 + cos(π min(n - 1, N)/N))/2. The decay λ
-    (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every parameter.
+    η_n is the learning rate, with cosine_steps=N multiplied by (1 + cos(π min(n - 1, N)/N))/2. The
+    decay λ (`weight_decay`) is multiplied by η_n, as in torch's AdamW, and applies to every
+    parameter.
     ε stands outside the root. Integer, bool and None leaves are left alone. ValueError for settings
     outside their range.
 

@@ -70,7 +70,7 @@ def linear(x: Array, W: Array, b: Array, activation: str = "identity") -> Array:
     """activation(x @ W + b), elementwise "identity", "tanh", "silu" (z sigmoid(z)) or "relu".
 
     x (..., n_in), W (n_in, n_out), b (n_out,) -> (..., n_out), arrays and Tensors alike. ValueError
-    for other shapes or an unknown activation, TypeError for arrays that are no floats.
+    for other shapes or an unknown activation, TypeError for arrays that are not floats.
 
     >>> from refvdm.autodiff import linear
     >>> linear(np.array([1.0, -2.0]), np.eye(2), np.array([0.5, 0.5]), "relu").tolist()

@@ -27,18 +27,18 @@ def defvjp(function: Callable, *pulls: Callable | None, each: Callable | None = 
     what it is given. The signature of the first pull says which positional arguments and keywords
     are supported.
 
-    each     each(i, y_bar, y, *arrays, ...) instead of pulls, when the number of arguments is open
+    each     each(i, y_bar, y, *arrays, ...) instead of pulls, for any number of arguments
     shared   s = shared(y_bar, y, a, b, ...) is computed once, every pull gets s in place of y_bar
     saves    the function returns (y, saved); pulls get that pair as `y`, callers get y
     forward  what computes y when it is not `function` itself
 
-    A NumPy function or ufunc dispatches by itself, after
+    A NumPy function or ufunc needs nothing more; it dispatches by itself:
 
         defvjp(np.arctan, lambda y_bar, y, x: y_bar / (1 + x * x))
 
-    for a function of your own use the returned one (below).
+    Of a function of your own, call the returned one, as below.
 
-    TypeError when a function or pull is not callable or there are none. Check a rule with
+    TypeError when a function or pull is not callable, or there is no pull. Check a rule with
     `check_vjp`.
 
     >>> from refvdm.autodiff import defvjp, grad

@@ -8,9 +8,9 @@ layer.py.
 Ties and kinks, where a derivative is a matter of policy:
     maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
     abs                 0 at 0
-    clip                1 on the closed interval [a_min, a_max], 0 outside, where it is 1 for the
-                        bound (as torch for bounds that are numbers; with tensors torch halves at
-                        the bounds, and JAX always)
+    max, min            all elements that are the extreme one share equally
+    clip                to x on the closed interval [a_min, a_max], outside to the bound (as torch
+                        for bounds that are numbers; torch halves at a tensor's, JAX at every)
     where               the branch that was taken; the other gets an exact 0, but if it *computes*
                         inf or nan there, make its argument safe first (where around the argument,
                         then where around the result)
@@ -157,14 +157,14 @@ defvjp(np.sum, lambda y_bar, y, x, axis=None, *, keepdims=False: _spread(y_bar, 
 
 
 def _extreme_pull(y_bar, y, x, axis=None, *, keepdims=False):
-    # the elements that are largest share y_bar equally
+    # the elements that are largest, or smallest, share y_bar equally
     there = x == _spread(y, x, axis)
     return np.where(there, _spread(y_bar, x, axis) / np.sum(there, axis=axis, keepdims=True), 0)
 
 
 defvjp(np.max, _extreme_pull)
 defvjp(np.min, _extreme_pull)
-# y = mean of x over axis; float16 cannot count far enough
+# y = mean of x over axis; in float16 a large count overflows
 defvjp(np.mean, lambda y_bar, y, x, axis=None, *, keepdims=False:
        _spread((y_bar.astype(np.float64) / (x.size / max(y.size, 1))).astype(y_bar.dtype), x, axis))
 # y_i = sum_{j <= i} x_j, so x_bar_j = sum_{i >= j} y_bar_i

@@ -36,14 +36,14 @@ class Rule(NamedTuple):
     shared: Callable | None
     saves: bool
     operands: Container[int]  # positions of what is differentiated; the others are constants
-    most: int  # positional arguments at the most
+    most: int  # the largest number of positional arguments
     keywords: frozenset[str]
 
 
 RULES: dict[Callable, Rule] = {}
 COMPOSED: dict[Callable, Callable] = {}  # written in the primitives, see composed.py
 
-# Piecewise constant in all they take: their results are plain arrays and no gradient is lost.
+# Piecewise constant in every argument: their results are plain arrays and no gradient is lost.
 PREDICATES = frozenset({np.greater, np.greater_equal, np.less, np.less_equal, np.equal,
                         np.not_equal, np.isfinite, np.isnan, np.isinf, np.signbit})
 # They look at shape and dtype only.
@@ -57,7 +57,7 @@ Tape = list[Any]  # of nodes; the inputs come first, each as None
 
 
 class Recording:
-    """One run of a function inside `vjp`. When it is over, vjp has taken the tape away."""
+    """One run of a function inside `vjp`, which takes the tape away when the run is over."""
 
     __slots__ = ("tape",)
 

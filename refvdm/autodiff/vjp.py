@@ -50,7 +50,8 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
                    has_aux: bool = False) -> Callable[..., tuple]:
     """g with g(*args) = (f(*args), df/d args[argnum]); f returns a scalar, or (scalar, aux).
 
-    Only args[argnum] is recorded; the gradient is a tree like it, of a tuple of argnums a tuple.
+    Only args[argnum] is recorded; the gradient is a tree like it, or a tuple of trees for a tuple
+    of argnums.
     With has_aux the first part is (value, aux), aux as plain arrays. ValueError when f does not
     return a scalar (shape ()); the errors of `vjp`.
 
@@ -70,10 +71,10 @@ def value_and_grad(f: Callable, argnum: int | tuple[int, ...] = 0,
             if not (isinstance(y, tuple) and len(y) == 2):
                 raise refuse.no_aux(y)
             y, aux = y
-        value = np.asarray(_detach(y)) if is_float(y) else None  # y: a float if f is constant
+        value = np.asarray(_detach(y)) if is_float(y) else None  # a float if f is constant
         if value is None or value.shape != ():
             raise refuse.not_a_scalar(y)
-        once = iter(tape.pop, None)  # nobody will walk again: what a node has kept goes with it
+        once = iter(tape.pop, None)  # nobody walks again: what a node kept is freed on the way
         (x_bar,) = _walk_back(len(tape), once, inputs, [y], [np.array(1.0, value.dtype)])
         return ((value, stop_gradient(aux)) if has_aux else value), x_bar
 
@@ -135,8 +136,8 @@ def stop_gradient(tree: Tree) -> Tree:
 
 
 def _of_one(f: Callable, argnum: Any, args: tuple, kwargs: dict) -> tuple[Callable, tuple]:
-    """x -> f(*args, **kwargs) with x in the place of args[argnum], and what stands there now; of
-    several argnums a tuple."""
+    """x -> f(*args, **kwargs) with x in the place of args[argnum], and what stands there now; x is
+    a tuple when argnum is one."""
     which = argnum if isinstance(argnum, tuple) else (argnum,)
     for i in which:
         if not -len(args) <= i < len(args):
@@ -215,8 +216,8 @@ def _seed(y: Any, y_bar: Any) -> np.ndarray | None:
 
 def _walk_back(places: int, nodes: Iterator, inputs: list[tuple[list, Tree]], outputs: list,
                seeds: list) -> tuple:
-    """The trees of the inputs' cotangents: every node of a tape with so many places, the last
-    first, pulls its own."""
+    """The trees of the inputs' cotangents. nodes come from the end of a tape of so many places;
+    each passes its cotangent on to its parents."""
     sums = _Sums(places)
     for y, y_bar in zip(outputs, seeds):
         if type(y) is Tensor:
@@ -265,15 +266,15 @@ class _Sums:
             self.owned.add(x.index)
 
     def pop(self) -> np.ndarray | None:
-        """That of the last place, which goes."""
+        """The cotangent at the last place, which is dropped."""
         return self.bars.pop()
 
     def own(self, x: Any) -> np.ndarray | None:
-        """That of an input, as an array of the caller's own; None for a constant."""
+        """The cotangent of an input, as an array of the caller's own; None for a constant."""
         if type(x) is not Tensor:
             return None
-        x_bar, self.bars[x.index] = self.bars[x.index], None  # the next copy may lie in its place
-        if x_bar is None:  # pages that nobody touches, when it is large: zeros_like writes them
+        x_bar, self.bars[x.index] = self.bars[x.index], None  # freed: the next copy may use it
+        if x_bar is None:  # zeros, not zeros_like, which would write every page
             return np.zeros(x.value.shape, x.value.dtype)
         if x.index in self.owned:  # a sum is of the machine's byte order
             return x_bar.astype(x.value.dtype, copy=False)

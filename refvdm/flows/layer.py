@@ -1,7 +1,7 @@
 """What a layer of a flow is, and how others' conventions differ from those here.
 
     convention      here                                   others
-    direction       forward: data x to base z              some papers (13.1's x = f(z)): from z
+    direction       forward: data x to base z              some papers (x = f(z)): from z
     W               y = W x, rows y = x Wᵀ, as torch's     Glow's TensorFlow: (in, out), which is
                     filters (out, in)                      Wᵀ, with the same log_det
     log_det of      of the inverse map: minus the          some return the forward one again

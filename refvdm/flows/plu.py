@@ -121,10 +121,10 @@ class PLU(Layer):
     def inverse(self, theta: Tree, y: Array) -> tuple[Array, Array]:
         """x = U⁻¹ L⁻¹ y[argsort(perm)] by triangular solves, and log|det dx/dy| (batch,).
 
-        In float32 too the solves are in float64, so that x is theta's inverse to the last digit: at
-        condition 10⁶ solves in float32 would be off by 10⁻², and a step of refinement needs its
-        residual in float64 anyhow. It costs a third more at d = 128, nothing at small d. What y
-        itself has lost by its rounding, times the condition, stays lost.
+        The solves are in float64 for float32 too, so that x solves W x = y, for this y, to the
+        last digit: at condition 10⁶ solves in float32 would be off by 10⁻², and a refinement step
+        needs its residual in float64 anyhow. It costs a third more at d = 128, nothing at small d.
+        What y lost when it was rounded, times the condition, stays lost.
         """
         y = checks.floats("PLU: y", y, ("batch", ..., self.d))
         self._check(theta)

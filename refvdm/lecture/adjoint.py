@@ -46,14 +46,14 @@ def da_aug_by_the_matrix(field, a, a_theta, a_t, z, t, theta):
 
 @as_printed("13.15")
 def printed_da_aug(field, a, a_theta, a_t, z, t, theta):
-    """Its shapes fit for D = P = 1 alone."""
+    """The shapes fit only for D = P = 1."""
     at = z, t, theta
     by_theta, by_t = -a_theta @ field.df_dtheta(*at), -a_t * field.df_dt(*at)
     return concatenate([-a @ field.df_dz(*at), by_theta, by_t])
 
 
 class Augmented(NamedTuple):
-    """z, and beside it a_aug."""
+    """The state of the backward solve: z, then a_aug."""
 
     z: Any
     a: Any
@@ -74,7 +74,7 @@ def backward(field, state, t1, t0, theta, n):
 
 @as_printed("13.16")
 def printed_a_theta(field, state, t, theta):
-    """At a state on its way back: what a_θ(t) is, and what it is said to be."""
+    """At a state on its way back: a_θ(t), and what the lecture prints for it."""
     return state.a_theta, -state.a @ field.df_dtheta(state.z, t, theta)
 
 
@@ -122,10 +122,13 @@ def dL_dT0(dL, field, z_T1, T0, T1, theta, n):
 
 
 @equation("after 13.17 jump", "g_i = ∂L/∂z(t_i): at t_i, i ≥ 1, a jumps by g_i and a_t by -g_i f; "
-          "dL/dt_i = g_i f; at the end dL/dt_0 = a_t, ∂L/∂z(t_0) = a + g_0",
+          "dL/dt_i = g_i f; at the end dL/dt_0 = a_t, dL/dz(t_0) = a + g_0",
           printed="left out", machine="refvdm.ode.adjoint")
 def gradient_at_many_times(g, field, z, t, theta, n):
-    """∂L/∂z(t_0), dL/dθ, [dL/dt_0, ..., dL/dt_K], from lists g, z, t of length K + 1."""
+    """dL/dz(t_0), dL/dθ, [dL/dt_0, ..., dL/dt_K], from lists g, z, t of length K + 1.
+
+    g_i is what L itself reads at t_i; dL/dz(t_0) has what follows from z(t_0) later, too.
+    """
     state, dL_dt = Augmented(None, 0, zeros(len(theta)), 0), [None for _ in t]
     for i in range(len(t) - 1, 0, -1):
         dL_dt[i] = g[i] @ field.f(z[i], t[i], theta)

@@ -11,7 +11,7 @@ section("§13.1", "GLOW: Improve Shuffling")
 
 
 def det(W):
-    """|W|, expanded along the first row: n! products, the definition."""
+    """|W| by its definition, expanded along the first row: n! products."""
     if len(W) == 1:
         return W[0, 0]
     return sum((-1) ** j * W[0, j] * det(np.delete(W[1:], j, axis=1)) for j in range(len(W)))
@@ -33,7 +33,7 @@ def lu(W):
 # ---- W = P L U, for every invertible W
 
 
-@equation("13.1 PLU", "W = P L U, P a permutation matrix: the largest of each column is its pivot",
+@equation("13.1 PLU", "W = P L U, P a permutation; pivots: the largest left in each column",
           machine="refvdm.flows.PLU.from_matrix")
 def plu(W):
     rows, A = arange(len(W)), W.copy()

@@ -19,7 +19,7 @@ class N(NamedTuple):
     var: Any
 
     def log_prob(self, x):
-        pi = 4 * arctan(ones_like(x))  # to x's own precision
+        pi = 4 * arctan(ones_like(x))  # in x's precision, which may be more than np.pi's
         return np.sum(-0.5 * (log(2 * pi * self.var) + (x - self.mean) ** 2 / self.var))
 
     def draw(self, eps):

@@ -18,7 +18,7 @@ def alpha_bar(alpha, t):
 
 @identity("13.25", "q(x_{t-1} | x_t, x_0) = q(x_t | x_{t-1}, x_0) q(x_{t-1} | x_0)/q(x_t | x_0)")
 def bayes(x_prev, x_t, x_0, alpha, t):
-    """Its logarithm, t ≥ 2."""
+    """The logarithm of each side, t ≥ 2."""
     right = q_step(x_prev, alpha, t).log_prob(x_t) + q_marginal(x_0, alpha, t - 1).log_prob(x_prev)
     right = right - q_marginal(x_0, alpha, t).log_prob(x_t)
     return q_posterior(x_t, x_0, alpha, t).log_prob(x_prev), right
@@ -104,7 +104,7 @@ def kl_t(x_t, x_0, x_0_hat, alpha, t):
           printed="without T - 1 and without the other two terms",
           machine="refvdm.vdm.VDM.elbo_estimate")
 def diffusion_estimate(x_0, alpha, p, t, eps):
-    """One draw: of t, given, and of x_t, made from x_0 by eps."""
+    """One draw of it: at the t given, with x_t made from x_0 and eps."""
     T, x_t = len(alpha) - 1, q_marginal(x_0, alpha, t).draw(eps)
     return (T - 1) * KL(q_posterior(x_t, x_0, alpha, t), p[t](x_t))
 

@@ -44,7 +44,7 @@ def ode_solver(f, z, T0, T1, theta, n):
 
 
 @identity("13.7", "dz(t)/dt = f(z(t), t, θ)",
-          printed="\"the solution\" of 13.6, which is an Euler step of it, not its solution")
+          printed="\"the solution\" of 13.6; but 13.6 is an Euler step of 13.7")
 def velocity(f, z, t, theta, eps, n):
     before, after = (ode_solver(f, z, t, t + e, theta, n) for e in (-eps, eps))
     return (after - before) / (2 * eps), f(z, t, theta)
@@ -52,7 +52,7 @@ def velocity(f, z, t, theta, eps, n):
 
 @as_printed("13.7")
 def printed_velocity(f, z_0, times, theta, n):
-    """z_L, when the layers have one θ and see times, one apart; and the solution at the last."""
+    """z_L, its layers with one θ at times one apart; and the ODE's solution at the last time."""
     z = residual_network(lambda z, t: f(z, t, theta), z_0, times[:-1])
     return z[-1], ode_solver(f, z_0, times[0], times[-1], theta, n)
 
@@ -101,7 +101,7 @@ class Field(NamedTuple):
 
 
 def dz_dz(field, z, t, s, theta, n):
-    """∂z(s)/∂z(t) (D, D) at z = z(t): dS/ds = ∂f/∂z S beside z, from S = I."""
+    """S = ∂z(s)/∂z(t) (D, D) at z = z(t): dS/ds = ∂f/∂z S, solved beside z from S = I at t."""
     D = len(z)
     def rhs(y, s, theta):
         z, S = y[:D], y[D:].reshape(D, D)

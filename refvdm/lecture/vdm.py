@@ -49,7 +49,7 @@ def log_q(x, alpha):
 
 
 @identity("13.23", "Var x_t = (1 - α_t) I + α_t Var x_{t-1}, hence Var x_t = I + ᾱ_t (Var x_0 - I)",
-          printed="hence Var z_t = I for all t, which is so for Var x_0 = I alone; Var within E")
+          printed="hence Var z_t = I for all t, which is so for Var x_0 = I alone; Var inside E")
 def variance(var_0, alpha, t):
     var = var_0
     for i in range(1, t + 1):
@@ -65,7 +65,7 @@ def printed_variance(var_0, alpha, t):
 @identity("13.24 lines 1, 2", "log [p(x_T) p_θ(x_0 | x_1) Π p_θ(x_t | x_{t+1})]/[q(x_T | x_{T-1}) "
           "Π q(x_t | x_{t-1})] = log p_θ(x_0 | x_1) + log p(x_T)/q(x_T | x_0) + Σ_{t=2}^T "
           "log p_θ(x_{t-1} | x_t)/q(x_{t-1} | x_t, x_0), for every path",
-          printed="E over q_φ(z_{1:T} | x) of line 1; it is over q(x_{1:T} | x_0)",
+          printed="line 1 with E over q_φ(z_{1:T} | x) for q(x_{1:T} | x_0)",
           machine="refvdm.vdm.elbo_forms")
 def log_ratio(x, alpha, p):
     x_0, T = x[0], len(alpha) - 1
@@ -79,10 +79,10 @@ def log_ratio(x, alpha, p):
 
 @equation("before 13.24", "ELBO = E_q log p_θ(x_0 | x_1) - E_q KL(q(x_T | x_{T-1}) ‖ p(x_T)) "
           "+ Σ_{t=1}^{T-1} E_q log p_θ(x_t | x_{t+1})/q(x_t | x_{t-1})",
-          printed="in Luo's tutorial, -KL(q(x_t | x_{t-1}) ‖ p_θ(x_t | x_{t+1})) in the sum",
+          printed="left out; Luo 2022 has -KL(q(x_t | x_{t-1}) ‖ p_θ(x_t | x_{t+1})) in the sum",
           machine="refvdm.vdm.elbo_forms")
 def consistency(x, alpha, p):
-    """One path; for each x_t the E over r = q(x_t | x_{t-1}, x_{t+1}): KL(r ‖ q) - KL(r ‖ p)."""
+    """One path; E over each x_t alone, of r = q(x_t | x_{t-1}, x_{t+1}): KL(r ‖ q) - KL(r ‖ p)."""
     T = len(alpha) - 1
     elbo = p[1](x[1]).log_prob(x[0]) - KL(q_step(x[T - 1], alpha, T), N(0, 1))
     for t in range(1, T):
@@ -92,7 +92,7 @@ def consistency(x, alpha, p):
 
 
 def q_between(x_prev, x_next, alpha, t):
-    """q(x_t | x_{t-1}, x_{t+1}): precisions add up."""
+    """q(x_t | x_{t-1}, x_{t+1}): the precisions 1/var add up."""
     now, after = alpha[t], alpha[t + 1]
     var = 1 / (1 / (1 - now) + after / (1 - after))
     return N(var * (sqrt(now) / (1 - now) * x_prev + sqrt(after) / (1 - after) * x_next), var)

@@ -21,7 +21,8 @@ below the first are 0, so only a appears on the right:
                        = [-a ∂f/∂z, -a ∂f/∂θ, -a ∂f/∂t]     (13.15; printed with -a_θ ∂f/∂θ
                                                              and -a_t ∂f/∂t; its middle is 13.16)
 
-This is integrated backward, from ts[-1] to ts[0]. With g_i = dL/dz(ts[i]):
+This is integrated backward, from ts[-1] to ts[0]. With g_i = ∂L/∂z(ts[i]), what L itself reads at
+ts[i], without what follows from it later:
 
     start    a_θ = 0 (13.17), and a = 0, a_t = 0
     jumps    at every ts[i], i >= 1, the last one first: a += g_i and a_t -= g_i f.
@@ -114,7 +115,7 @@ def backward(field: LinearisedField, solution: Solution, zs_bar: np.ndarray, opt
     ts, zs = solution.ts.tolist(), solution.zs.reshape(len(solution.ts), n)
     ts_bar, log = np.empty(len(ts)), Log()
     rows: list[tuple[float, np.ndarray, np.ndarray]] = []
-    counted = a.stop if seminorm else None  # only z and a choose the steps
+    counted = a.stop if seminorm else None  # seminorm: only z and a choose the steps
     # the start: the adjoints are 0, a_theta as 13.17 has it
     state = np.zeros(a_t + 1, zs.dtype)
     state[z] = zs[-1, :n_z]
@@ -182,7 +183,8 @@ def interpolated(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
     The gradient of s L is s times that of L, and the steps to it should be the same. But atol is
     an absolute error, and the state holds nothing but adjoints, which grow with s. So zs_bar is
     divided by a power of 2, which rounds nothing, to have its largest number between 1 and 2; what
-    comes out is multiplied by it. backsolve needs no scale: its state holds z, which has a size.
+    comes out is multiplied by it. backsolve is not scaled: its state holds z, whose size does
+    not depend on s.
     """
     scale = 2.0 ** (math.frexp(np.abs(zs_bar).max())[1] - 1)
     found = backward(field, solution, zs_bar / zs_bar.dtype.type(scale), options,

@@ -6,9 +6,9 @@
 
     KL_t = KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t))
 
-The KLs are in closed form (kl.py), from q to p; 13.24 as printed has them the other way round. Each
-expectation is replaced by one draw of x_t. So what comes out scatters, and may exceed log p(x_0);
-its mean over the noise is the bound.
+The KLs are in closed form (kl.py), from q to p; 13.24 as printed has KL_t the other way round. Each
+expectation is replaced by one draw of x_t. So a result is random and may exceed log p(x_0); its
+mean over the noise is the bound.
 """
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class ELBO(NamedTuple):
 
 
 def exact_elbo(model: Model, x_0: Array, noise: Noise, rows: int) -> ELBO:
-    """13.24 with the whole sum over t; noise gives the eps of t = 1, 2, ..., T in turn."""
+    """13.24 with the whole sum over t, still one draw of each x_t; noise gives the eps of t = 1..T
+    in turn."""
     x_1 = diffuse(model.schedule.at(1, x_0), x_0, noise.next(1)[0])
     reconstruction = model.reconstruction(x_0, x_1)
     prior_kl = kl_prior(model.schedule, x_0)
@@ -54,8 +55,8 @@ def exact_elbo(model: Model, x_0: Array, noise: Noise, rows: int) -> ELBO:
 
 def kl_terms(model: Model, x_0: Array, noise: Noise,
              rows: int) -> Iterator[tuple[np.ndarray, Array]]:
-    """(ts, KL_t for these t as (len(ts), batch)), until t = 2..T is through: about `rows` noisy
-    examples at a time, so that memory does not grow with T."""
+    """(ts, KL_t for these t as (len(ts), batch)) for one block of t after another, t = 2..T in all:
+    about `rows` noisy examples at a time, so that memory does not grow with T."""
     n, T = len(x_0), model.schedule.T
     many = max(1, rows // n)
     for first in range(2, T + 1, many):
@@ -84,7 +85,7 @@ def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
 
 class Noise:
     """eps[t-1] for t = 1..T in order, a few at a time: slices of the caller's array (T, batch,
-    ...), or the same numbers drawn when needed."""
+    ...), or drawn from rng when needed, the numbers that one draw of them all would give."""
 
     def __init__(self, who: str, T: int, x_0: Array, rng: np.random.Generator | None, eps: Any):
         self.who, self.shape, self.dtype, self.rng, self.t = who, x_0.shape, x_0.dtype, rng, 0

@@ -1,4 +1,5 @@
-"""q, the encoder: what adding noise does, 13.22-13.28. Nothing is learned; only sample_q is random.
+"""q, the encoder: what adding noise does, 13.22-13.28. At most the schedule is learned; only
+sample_q is random.
 
     q(x_1:T | x_0) = Π_{t=1}^T q(x_t | x_{t-1})                    13.22, one q_step after the other
 
@@ -9,7 +10,7 @@ printed, it is I for all data):
 
 x (batch, ...) floats, t one integer in 1..T or an integer array (batch,). Results have x's dtype; a
 variance is one number per example, shared by all its elements, of a shape that broadcasts against
-the mean. ValueError or TypeError for other t, x that is not finite or no floats.
+the mean. ValueError or TypeError for other t, x that is not finite or not floats.
 """
 from __future__ import annotations
 
@@ -37,8 +38,8 @@ def q_step(schedule: Schedule, x_prev: Array, t: Any) -> tuple[Array, Array]:
 
 
 def q_marginal(schedule: Schedule, x_0: Array, t: Any) -> tuple[Array, Array]:
-    """(mean, var) of q(x_t | x_0) = N(√ᾱ_t x_0, (1 - ᾱ_t) I), 13.28: t steps at once. As printed it
-    has a standard deviation where the variance stands.
+    """(mean, var) of q(x_t | x_0) = N(√ᾱ_t x_0, (1 - ᾱ_t) I), 13.28: t steps at once. Printed
+    with the standard deviation in the variance's place.
 
     >>> from refvdm.vdm import Schedule, q_marginal
     >>> schedule, x = Schedule.from_alpha_bars([0.8, 0.5]), np.ones((1, 2))

@@ -1,11 +1,11 @@
-"""The KL divergences of 13.24 in closed form, per example, in nats. All of them run from q to p; as
-printed, 13.24 has them the other way round.
+"""The KL divergences of 13.24 in closed form, per example, in nats. Both run from q to p;
+as printed, 13.24 has KL_t the other way round.
 
     KL(q(x_T | x_0) ‖ N(0, I))                                              prior_kl
     KL_t = KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)),  t = 2..T          diffusion_kl
 
 p(x_{t-1} | x_t) is q's posterior (13.25) with x̂_0 in the place of x_0, and a variance of its own
-where it has one. There is no KL at t = 1: q(x_0 | x_1, x_0) has no width.
+where it has one. There is no KL at t = 1: q(x_0 | x_1, x_0) is the point x_0.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def kl_any_variance(schedule: Schedule, x_0: Array, x_0_hat: Array, t: Any, log_
 
 def prior_kl(schedule: Schedule, x_0: Array) -> Array:
     """KL(q(x_T | x_0) ‖ N(0, I)) = ½ (ᾱ_T |x_0|² - D ᾱ_T - D log(1 - ᾱ_T)) (batch,), nats; x_0
-    (batch, ...) of D numbers each. It is what is missing from restriction 3 of §13.4.2.
+    (batch, ...) of D numbers each. It is 0 only where restriction 3 of §13.4.2 is exact, ᾱ_T = 0.
 
     >>> from refvdm.vdm import Schedule, prior_kl
     >>> schedule = Schedule.from_alpha_bars([0.8, 0.5])

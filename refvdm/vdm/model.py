@@ -21,8 +21,9 @@ class Denoiser(Protocol):
     It may also have
         .logits(theta, x_t, t) -> (batch, ..., K)    a categorical of its own for each element
         .expectation(logits) -> x̂_0                  its mean: then one evaluation gives both
-        .with_variance(theta, x_t, t) -> (x̂_0, share)    its second output, of x_t's shape, for
-                                                     VDM(variance="network"): log_variance_between
+        .with_variance(theta, x_t, t) -> (x̂_0, share)    for VDM(variance="network"): share, of the
+                                                     shape of x_t, says where between its bounds the
+                                                     variance lies; see log_variance_between
         .schedule, .with_schedule(schedule)          when it needs the noise levels; the second
                                                      gives the same denoiser under learned ones
 
@@ -35,8 +36,8 @@ class Denoiser(Protocol):
     """
 
     def __call__(self, theta: Tree, x_t: Array, t: Any, /) -> Array:
-        """x̂_0 of x_t's shape and dtype; x_t (batch, ...), t an array (batch,), of integers in the
-        bound, of floats in the probability flow; theta any tree."""
+        """x̂_0 of x_t's shape and dtype; x_t (batch, ...), t an array (batch,), integers in the
+        bound, floats in the probability flow; theta any tree."""
 
 
 class Decoder(Protocol):
@@ -77,12 +78,12 @@ class Prediction(NamedTuple):
         return Prediction(*(None if says is None else says[some] for says in self))
 
 
-# What the caller's functions return is checked here, where it is taken, and nowhere behind
+# What the caller's functions return is checked here, where it comes in, and not again
 
 
 def predict(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Prediction:
     """All that a denoiser has to say, in one evaluation where its x̂_0 follows from its logits.
-    TypeError or ValueError as predict_x_0; a logit may be -inf."""
+    TypeError or ValueError as in predict_x_0; a logit may be -inf."""
     if not hasattr(denoiser, "logits"):
         return Prediction(predict_x_0(denoiser, theta, x_t, t), None)
     shape = (*x_t.shape, "K")
@@ -102,7 +103,7 @@ def predict_x_0(denoiser: Denoiser, theta: Tree, x_t: Array, t: Any) -> Array:
 
 def two_outputs(who: str, f: Any, theta: Tree, x_t: Array, t: Any) -> tuple[Array, Array]:
     """What f says at x_t, and beside it the share of log_variance_between, each of x_t's shape.
-    TypeError or ValueError as predict_x_0."""
+    TypeError or ValueError as in predict_x_0."""
     both = checks.called(who, f, theta, x_t, t, t=t)
     if not isinstance(both, tuple) or len(both) != 2:
         raise TypeError(f"what {who} returns must be two arrays of x_t's shape, a tuple "
@@ -154,13 +155,13 @@ class Model(NamedTuple):
         """x̂_0, and the variance where it is the network's; no logits."""
         if self.log_variance is not NETWORK:
             return Prediction(self.x_0_hat(x_t, t), None)
-        denoiser: Any = self.denoiser  # the VDM has seen that it has the method
+        denoiser: Any = self.denoiser  # the VDM has checked that it has the method
         x_0_hat, share = two_outputs("denoiser.with_variance", denoiser.with_variance, self.theta,
                                      x_t, t)
         return Prediction(x_0_hat, None, log_variance_between(self.schedule, share, t))
 
     def predict(self, x_t: Array, t: Any) -> Prediction:
-        """All that it says."""
+        """All that the denoiser says at x_t, its logits too, unless variance is "network"."""
         if self.log_variance is NETWORK:
             return self.says(x_t, t)
         return predict(self.denoiser, self.theta, x_t, t)

@@ -13,7 +13,7 @@ that nearly agree:
     SNR_{t-1} - SNR_t = SNR_{t-1} (1 - r_t)
 
 With zero terminal SNR, ᾱ_T = 0, gamma_T is inf: every table takes its limit there, x_T is noise,
-restriction 3 of §13.4.2 exact. What has no limit says so: x_0 from eps, the flow that starts at T.
+restriction 3 of §13.4.2 exact. What has no limit raises: x_0 from eps, the flow that starts at T.
 
 Time index, here and everywhere: t = 1..T, x_0 is the data, ᾱ_0 = 1. Others count otherwise:
 
@@ -51,7 +51,7 @@ class Schedule(Constructors):
         alpha, one_minus_alpha     α_t and 1 - α_t of one step, 13.26;  alpha[0] = 1
         alpha_bar, one_minus_alpha_bar    ᾱ_t and 1 - ᾱ_t of the whole way, 13.28;  alpha_bar[0] = 1
         sqrt_alpha, sqrt_alpha_bar, sqrt_one_minus_alpha_bar      their roots
-        snr, snr_drop              ᾱ_t/(1 - ᾱ_t), and SNR_{t-1} - SNR_t of 13.29;  snr[0] = inf
+        snr, snr_drop              ᾱ_t/(1 - ᾱ_t), and SNR_{t-1} - SNR_t of kl.py;  snr[0] = inf
         posterior_x_t, posterior_x_0, posterior_var      q(x_{t-1} | x_t, x_0), 13.25: the factors
                                    of x_t and x_0 in its mean, its variance;  nan at t = 0
         log_posterior_var, log_one_minus_alpha          log of what the names say
@@ -90,7 +90,7 @@ class Schedule(Constructors):
         """Whether ᾱ_T = 0, the SNR at T is zero. A gamma that is learned is finite."""
         return not isinstance(self.gamma, Tensor) and bool(np.isinf(self.gamma[-1]))
 
-    # -- the tables. Entries that would be 0 * inf in a gradient are constants in front
+    # -- the tables. Entries whose gradient would be 0 * inf are constants, put in front
 
     @cached_property
     def alpha_bar(self) -> Any:
@@ -198,8 +198,9 @@ class Schedule(Constructors):
         return factor(signal, x), factor(noise, x)
 
     def features_at(self, t: Any, x: Array) -> Any:
-        """Sines and cosines of gamma_t in x's dtype (batch, 8), for x (batch, ...); t as there. The
-        slowest is nearly linear over gamma in [-10, 10], the fastest has a period of 6."""
+        """Sines and cosines of gamma_t in x's dtype (batch, 8), for x (batch, ...); t as in
+        scales_at. The slowest is nearly linear over gamma in [-10, 10], the fastest has a period
+        of 6."""
         t = self._time(t)
         t = t if t.ndim else np.full(len(x), t)
         if t.dtype.kind in "iu" and not isinstance(self.gamma, Tensor):
@@ -231,7 +232,7 @@ class Schedule(Constructors):
         return {}
 
     def _tables(self, dtype: np.dtype) -> Any:
-        """What has the tables in this dtype."""
+        """Itself, or its tables rounded to this dtype."""
         if dtype.type is np.float64 or isinstance(self.gamma, Tensor):
             return self
         if dtype not in self._rounded:
@@ -240,7 +241,7 @@ class Schedule(Constructors):
 
 
 class Scheduled:
-    """What holds a schedule that may be learned."""
+    """Base of what holds a schedule that may be learned."""
 
     schedule: Schedule
 
@@ -252,7 +253,7 @@ class Scheduled:
 
 
 def level_features(gamma: Any, dtype: Any = np.float64) -> Array:
-    """(..., 8) from gamma (...); inf is told as 30."""
+    """(..., 8) from gamma (...); inf counts as 30."""
     if not isinstance(gamma, Tensor):
         gamma = np.where(np.isinf(gamma), 30.0, gamma)
     return time_features(gamma, LEVEL_FEATURES, 0.1, 1.0, dtype)
