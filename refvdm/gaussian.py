@@ -130,7 +130,7 @@ def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
     """log N(x; μ, L L^T), nats, of a vector x (D,), or of each of x (batch, D), by the Cholesky
     factor L (D, D), lower.
 
-    -1/2 (D log 2π + |L^-1 (x - μ)|²) - Σ log |L_ii|
+    -Σ_i [1/2 (log 2π + z_i²) + log |L_ii|],  z = L^-1 (x - μ)
 
     ValueError for other shapes, LinAlgError for a factor with a 0 on its diagonal.
 
@@ -146,7 +146,8 @@ def log_normal_full(x: Array, mean: Array, factor: Array) -> Array:
         raise ValueError(f"log_normal_full: x must have shape (D,) or (batch, D) with D = {D}, "
                          f"got {x.shape}")
     z = solve_triangular(factor, np.transpose(x - mean), lower=True)
-    return -0.5 * (D * LOG_2PI + np.sum(z * z, axis=0)) - np.sum(np.log(np.abs(_diagonal(factor))))
+    log_det = np.sum(np.log(np.abs(_diagonal(factor))))
+    return -np.sum(0.5 * (LOG_2PI + z * z), axis=0) - log_det  # 0.5 * a float32 sum is no float32
 
 
 def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Array) -> Array:
@@ -167,7 +168,8 @@ def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Arra
     E = np.tril(solve_triangular(factor_p, np.tril(factor_q - factor_p), lower=True))
     d = 2 * np.log1p(_diagonal(E))
     z = solve_triangular(factor_p, mean_q - mean_p, lower=True)
-    return 0.5 * (np.sum(expm1_minus(d)) + np.sum(np.square(np.tril(E, -1))) + np.sum(z * z))
+    twice = expm1_minus(d) + z * z + np.sum(np.square(np.tril(E, -1)), axis=1)
+    return np.sum(0.5 * twice)
 
 
 def _diagonal(A: Array) -> Array:

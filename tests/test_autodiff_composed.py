@@ -39,7 +39,7 @@ CASES = {  # name: (function of the primals, primals)
              (np.diff, V[:1].copy())],
     "clip": [(np.clip, M, V[:4] - 0.3, V[:4] + 0.2), (lambda x, low: np.clip(x, low, None), M, np.array(0.8)),
              (lambda high: np.clip(M.astype(high.dtype), a_min=0.5, a_max=high), np.array([[0.9], [1.1], [0.3]])),
-             (lambda low: np.clip(1.0, min=low), V),
+             (lambda low: np.clip(1.0, low, None), V),
              (lambda low, high: np.clip(M.astype(low.dtype), low, high), V[:4] + 1, V[:4].copy())],
     "vstack": [(lambda a, b: np.vstack([a, b, a]), M, V[:4].copy())],
     "hstack": [(lambda a, b: np.hstack([a, b]), V, V * 2), (lambda a, b: np.hstack([a, b]), M, S)],

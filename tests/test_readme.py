@@ -12,7 +12,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 def test_its_length():
     assert len(TEXT.splitlines()) <= 200
-    assert max(len(line) for line in TEXT.splitlines() if not line.startswith("|")) <= 145  # tables are as wide as they are
+    assert max(len(line) for line in TEXT.splitlines() if not line.startswith("|")) <= 145  # but for tables
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))

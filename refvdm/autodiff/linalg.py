@@ -37,13 +37,19 @@ def solve_triangular(a: Array, b: Array, trans: Literal[0, 1, 2, "N", "T", "C"] 
     for name, x in (("a", a), ("b", b)):
         if not np.isfinite(x).all():
             raise ValueError(f"solve_triangular: {name} must be finite")
+    return _solve_arrays(a, b, trans, lower, unit_diagonal)
+
+
+def _solve_arrays(a, b, trans, lower, unit_diagonal):
+    if not len(a):  # SciPy before 1.14 raises
+        return np.zeros(b.shape, np.result_type(a, b))
     return scipy.linalg.solve_triangular(a, b, trans, lower, unit_diagonal)
 
 
 def _solve_shared(y_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):
     # y = A^-1 b: b_bar = A^-T y_bar (Giles 2008, 2.2.3)
     other: Literal[0, 1] = 1 if trans in (0, "N") else 0
-    return scipy.linalg.solve_triangular(a, y_bar, other, lower, unit_diagonal)
+    return _solve_arrays(a, y_bar, other, lower, unit_diagonal)
 
 
 def _solve_a(b_bar, y, a, b, trans=0, lower=False, unit_diagonal=False):

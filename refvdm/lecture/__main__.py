@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
 import json
@@ -108,7 +109,9 @@ def machine_source(equation: Equation) -> str:
         there = getattr(there, name)
     code = textwrap.dedent(inspect.getsource(inspect.unwrap(there)))
     if inspect.isclass(there) and there.__doc__:  # its first lines say what it is
-        code = code[: code.index(there.__doc__[-40:]) + 40].rstrip() + '"""\n    ...'
+        (definition,) = ast.parse(code).body
+        assert isinstance(definition, ast.ClassDef)
+        code = "\n".join([*code.splitlines()[: definition.body[0].end_lineno], "    ..."])
     return code
 
 

@@ -72,7 +72,8 @@ def _layers(i: Arrays, last: bool = False) -> tuple:
     return h, kept
 
 
-@operation("the network of §13.3 and §13.4", inputs=GIVEN, outputs={"y": "(batch, n)"}, cases=_cases,
+@operation("the network of §13.3 and §13.4", inputs=GIVEN, outputs={"y": "(batch, n)"},
+           cases=_cases,
            mistakes=(*WRONG,
                      Mistake("the last layer has no bias", inputs=lambda b3, **_: {"b3": 0 * b3}),
                      Mistake("the last layer is activated too",
