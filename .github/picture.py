@@ -1,6 +1,6 @@
 """The picture at the top of the README, cut from those of three finished runs:
 
-    python examples/vdm_digits.py && python examples/vdm_2d.py && python examples/neural_ode_spiral.py
+    for run in vdm_digits vdm_2d neural_ode_spiral; do python examples/$run.py; done
     python .github/picture.py
 """
 from pathlib import Path
