@@ -65,7 +65,7 @@ def kl_terms(model: Model, x_0: Array, noise: Noise,
         x = np.reshape(np.broadcast_to(x_0, (len(ts), *x_0.shape)), shape)
         t, eps = np.repeat(ts, n), np.reshape(noise.next(len(ts)), shape)
         x_t = diffuse(model.schedule.at(t, x), x, eps)
-        yield ts, np.reshape(model.kl(x, model.says(x_t, t), t), (len(ts), n))
+        yield ts, np.reshape(model.kl(x, model.predict(x_t, t), t), (len(ts), n))
 
 
 def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
@@ -76,7 +76,8 @@ def one_t_elbo(model: Model, x_0: Array, t: np.ndarray, eps: Array) -> ELBO:
     n, schedule = len(x_0), model.schedule
     x_1 = diffuse(schedule.at(1, x_0), x_0, eps[0])
     x_t = diffuse(schedule.at(t, x_0), x_0, eps[1])
-    both = model.predict(np.concatenate([x_1, x_t]), np.concatenate([np.ones(n, t.dtype), t]))
+    t_both = np.concatenate([np.ones(n, t.dtype), t])
+    both = model.predict_with_logits(np.concatenate([x_1, x_t]), t_both)
     at_1, at_t = both.rows(slice(n)), both.rows(slice(n, None))
     reconstruction = model.log_prob(x_0, x_1, at_1)
     kl_t = model.kl(x_0, at_t, t)

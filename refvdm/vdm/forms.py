@@ -72,7 +72,7 @@ def elbo_forms(vdm: VDM, theta: Tree, x_0: Array, rng: np.random.Generator | Non
         mean_p, var_p = model.step(x[t], t)  # p(x_{t-1} | x_t)
         joint = joint + sum_per_example(log_normal(x[t - 1], mean_p, np.log(var_p)))
         ts = np.full(len(x_0), t)
-        denoising = denoising + model.kl(x_0, model.says(x[t], ts), ts)
+        denoising = denoising + model.kl(x_0, model.predict(x[t], ts), ts)
         # p from above and q from below, averaged over x_{t-1} between them in closed form
         m, w = _between(schedule, x[t - 2], x[t], t - 1)
         mean_q, var_q = q_step(schedule, x[t - 2], t - 1)

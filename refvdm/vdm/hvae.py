@@ -64,7 +64,7 @@ def _first_step(model: Model, x_1: Array) -> tuple[Array, Array]:
     if isinstance(decoder, ExactDecoder):
         return decoder.denoiser(None, x_1, ones), decoder.denoiser.posterior_variance(x_1, ones)
     assert isinstance(decoder, GaussianDecoder)  # as_mhvae has made sure
-    says = model.predict(x_1, ones)
-    if says.log_variance is not None and decoder.variance == NETWORK:
-        return says.x_0_hat, np.exp(says.log_variance)
-    return says.x_0_hat, np.full((1,) * x_1.ndim, decoder.variance, x_1.dtype)
+    prediction = model.predict_with_logits(x_1, ones)
+    if prediction.log_variance is not None and decoder.variance == NETWORK:
+        return prediction.x_0_hat, np.exp(prediction.log_variance)
+    return prediction.x_0_hat, np.full((1,) * x_1.ndim, decoder.variance, x_1.dtype)

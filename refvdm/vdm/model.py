@@ -119,7 +119,7 @@ def model_of(who: str, vdm: Any, theta: Tree) -> Model:
     return vdm.at(theta)
 
 
-def under(schedule: Schedule, part: Any) -> Any:
+def with_schedule(schedule: Schedule, part: Any) -> Any:
     """A denoiser, decoder or network with this schedule, if it wants one."""
     return part.with_schedule(schedule) if hasattr(part, "with_schedule") else part
 
@@ -139,20 +139,22 @@ class Model(NamedTuple):
 
     def step(self, x_t: Array, t: int) -> tuple[Array, Array]:
         """(mean, var) of p(x_{t-1} | x_t), t in 2..T: q's posterior with x̂_0 in place of x_0."""
-        says = self.says(x_t, np.full(len(x_t), t))
-        mean, var = q_posterior(self.schedule, x_t, says.x_0_hat, t)
-        return mean, var if self.log_variance is None else np.exp(self._log_var(says, x_t, t))
+        prediction = self.predict(x_t, np.full(len(x_t), t))
+        mean, var = q_posterior(self.schedule, x_t, prediction.x_0_hat, t)
+        if self.log_variance is not None:
+            var = np.exp(self._log_var(prediction, x_t, t))
+        return mean, var
 
-    def kl(self, x_0: Array, says: Prediction, t: Any) -> Array:
+    def kl(self, x_0: Array, prediction: Prediction, t: Any) -> Array:
         """KL(q(x_{t-1} | x_t, x_0) ‖ p(x_{t-1} | x_t)) (batch,), t in 2..T, for what the denoiser
         says at x_t."""
         if self.log_variance is None:
-            return kl_same_variance(self.schedule, x_0, says.x_0_hat, t)
-        log_var = self._log_var(says, x_0, t)
-        return kl_any_variance(self.schedule, x_0, says.x_0_hat, t, log_var)
+            return kl_same_variance(self.schedule, x_0, prediction.x_0_hat, t)
+        log_var = self._log_var(prediction, x_0, t)
+        return kl_any_variance(self.schedule, x_0, prediction.x_0_hat, t, log_var)
 
-    def says(self, x_t: Array, t: Any) -> Prediction:
-        """x̂_0, and the variance where it is the network's; no logits."""
+    def predict(self, x_t: Array, t: Any) -> Prediction:
+        """What p(x_{t-1} | x_t) needs: x̂_0, and the variance where it is the network's."""
         if self.log_variance is not NETWORK:
             return Prediction(self.x_0_hat(x_t, t), None)
         denoiser: Any = self.denoiser  # the VDM has checked that it has the method
@@ -160,15 +162,15 @@ class Model(NamedTuple):
                                      x_t, t)
         return Prediction(x_0_hat, None, log_variance_between(self.schedule, share, t))
 
-    def predict(self, x_t: Array, t: Any) -> Prediction:
-        """All that the denoiser says at x_t, its logits too, unless variance is "network"."""
+    def predict_with_logits(self, x_t: Array, t: Any) -> Prediction:
+        """What the decoder needs at t = 1: the same, and the logits where there are any."""
         if self.log_variance is NETWORK:
-            return self.says(x_t, t)
+            return self.predict(x_t, t)
         return predict(self.denoiser, self.theta, x_t, t)
 
     def reconstruction(self, x_0: Array, x_1: Array) -> Array:
         """log p(x_0 | x_1) (batch,)."""
-        return self.log_prob(x_0, x_1, self.predict(x_1, np.ones(len(x_0), int)))
+        return self.log_prob(x_0, x_1, self.predict_with_logits(x_1, np.ones(len(x_0), int)))
 
     def log_prob(self, x_0: Array, x_1: Array, prediction: Prediction) -> Array:
         """log p(x_0 | x_1) (batch,), for what the denoiser says at x_1."""
@@ -177,13 +179,13 @@ class Model(NamedTuple):
 
     def draw(self, x_1: Array, eps: Array) -> Any:
         """x_0 from p(x_0 | x_1), made from eps."""
-        prediction = self.predict(x_1, np.ones(len(x_1), int))
+        prediction = self.predict_with_logits(x_1, np.ones(len(x_1), int))
         sample = checks.function("VDM: decoder.sample", getattr(self.decoder, "sample", None),
                                  "sample(x_1, prediction, schedule, eps)")
         x_0 = sample(x_1, prediction, self.schedule, eps)
         return checks.returned("decoder.sample", x_0, x_1.shape)
 
-    def _log_var(self, says: Prediction, x: Array, t: Any) -> Array:
+    def _log_var(self, prediction: Prediction, x: Array, t: Any) -> Array:
         if self.log_variance is NETWORK:
-            return says.log_variance
+            return prediction.log_variance
         return factor(self.log_variance[t], x)

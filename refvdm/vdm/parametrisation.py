@@ -24,7 +24,7 @@ from ..autodiff import Array
 from ..autodiff.tree import Tree
 from ..gaussian import squared_distance
 from .forward import noisy
-from .model import two_outputs, under
+from .model import two_outputs, with_schedule
 from .schedule import Schedule, Scheduled, factor
 
 # (source, target): the target from (value, x, a, s)
@@ -196,8 +196,8 @@ class ConvertedDenoiser(Scheduled):
         return self._both
 
     def with_schedule(self, schedule: Schedule) -> ConvertedDenoiser:
-        return ConvertedDenoiser(under(schedule, self.network), schedule, self.parametrisation,
-                                 variance=self.variance)
+        return ConvertedDenoiser(with_schedule(schedule, self.network), schedule,
+                                 self.parametrisation, variance=self.variance)
 
     def __call__(self, theta: Tree, x_t: Array, t: Any) -> Array:
         return self._both(theta, x_t, t)[0]

@@ -14,7 +14,7 @@ from .elbo import ELBO, Noise, exact_elbo, kl_terms, one_t_elbo
 from .hvae import as_mhvae
 from .kl import examples
 from .learned import NETWORK, LearnedSchedule, LearnedVariance
-from .model import Decoder, Denoiser, Model, under
+from .model import Decoder, Denoiser, Model, with_schedule
 from .sample import ancestral_path
 from .schedule import Schedule
 
@@ -75,7 +75,7 @@ class VDM:
         if isinstance(self.schedule, LearnedSchedule):
             schedule = checks.instance("VDM: what the learned schedule returns",
                                        self.schedule(theta["schedule"]), Schedule)
-            denoiser, decoder = under(schedule, denoiser), under(schedule, decoder)
+            denoiser, decoder = with_schedule(schedule, denoiser), with_schedule(schedule, decoder)
         else:
             schedule = self.schedule
         log_variance = _log_variance(self.variance, schedule, theta)
