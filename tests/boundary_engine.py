@@ -10,16 +10,6 @@ from wrong_arguments import KINDS, NOTHING, case, foreign, others, seeded
 from refvdm import autodiff, experiment
 from refvdm.checkpoint import load_checkpoint, save_checkpoint
 from refvdm.conformance import check, implemented, operations, pytest_function
-from refvdm.conformance.judge import ERROR
-from refvdm.conformance.objects import (
-    check_flow_layer,
-    check_gradient,
-    check_likelihood,
-    check_loss,
-    check_sampler,
-    check_times,
-)
-from refvdm.datasets import Ring
 from refvdm.fit import Fit, fit
 from refvdm.lecture import equations
 from refvdm.lock import exclusive
@@ -250,52 +240,4 @@ case("check", lambda **a: check(a.pop("adapter"), **{"only": ["gaussian_kl"], **
 KINDS["patterns"] = (others("gaussian_kl", [1], [None]), lambda x: [("a tuple", tuple(x))])
 case("implemented", lambda: len(implemented(Ours)))
 case("pytest_function", lambda: pytest_function(Ours) is None)
-ABARS = np.array([0.99, 0.8, 0.5, 0.1])
-TOLERANCE = ("positive", 0.5)
-
-
-def ddim(denoise, x):
-    for i in (3, 2, 1, 0):
-        x_0 = denoise(x, i)
-        abar, to = ABARS[i], ABARS[i - 1] if i else 1.0
-        x = np.sqrt(to) * x_0 + np.sqrt(1 - to) * (x - np.sqrt(abar) * x_0) / np.sqrt(1 - abar)
-    return x
-
-
-def kl_t(x_0, x_0_hat, t):
-    abar = np.concatenate([[1.0], ABARS])
-    snr = abar[1:] / (1 - abar[1:])
-    return 0.5 * (snr[t - 2] - snr[t - 1]) * np.sum((x_0 - x_0_hat) ** 2, axis=1)
-
-
-DRAWN = np.random.default_rng(0)
-case("check_sampler", check_sampler, ("alpha_bars", "longer"), run=("function", ddim), alpha_bars=("reals", ABARS),
-     times=("falling", [3, 2, 1, 0]), output=("word", "x_0"), final=("word", "x_0"), tolerance=TOLERANCE)
-KINDS["falling"] = (others([], [9, 2], [1.5, 0.5], ["a"], [0, 1, 2, 3], [3, -1], [3, 3]),
-                    lambda x: [("a tuple", tuple(x)), ("an array", np.array(x))])
-case("check_loss", check_loss, loss=("function", kl_t), betas=("reals", 1 - np.concatenate(
-     [ABARS[:1], ABARS[1:] / ABARS[:-1]])), decoder_variance=("positive?", 0.5), tolerance=TOLERANCE)
-
-
-def judged(**arguments):
-    """A report whose numbers differ from call to call."""
-    report = check_times(**arguments)
-    return report if any(v.status == ERROR for v in report.verdicts) else report.status
-
-
-case("check_times", judged, ("low", "0, negative"), draw=("function", lambda: DRAWN.integers(1, 5, 3)),
-     n=("integer", 3), low=("integer", 1), high=("integer", 4), batches=("integer", 200))
-case("check_flow_layer", check_flow_layer, forward=("function", lambda x: (2 * x, np.full(len(x), 4 * np.log(2)))),
-     inverse=("function", lambda y: (y / 2, np.full(len(y), -4 * np.log(2)))), x=("rows real", X), tolerance=TOLERANCE)
-KINDS["rows real"] = (lambda x: [pair for pair in KINDS["reals"][0](x) if pair[0] not in ("longer", "an axis more")],
-                      KINDS["reals"][1])
-case("check_gradient", check_gradient, f=("function", lambda x: np.sum(x**2)), gradient=("function", lambda x: [2 * x]),
-     args=("gradient args", [X[0]]), names=("names?", ["x"]), tolerance=TOLERANCE, step=("positive", 2.0**-12))
-KINDS["gradient args"] = (others("a", [object()], [np.ma.array(X[0])], [X[0] * np.nan], [X[0] + 0j], ["a"], []),
-                          lambda x: [("a tuple", tuple(x))])
-KINDS["names"] = (others("x", [1], ["x", "y"], []), lambda x: [("a tuple", tuple(x))])
-RING = Ring()
-POINTS = X.reshape(6, 2)
-case("check_likelihood", check_likelihood, log_prob=("function", RING.log_prob), x=("rows real", POINTS),
-     exact=("reals", RING.log_prob(POINTS)), tolerance=TOLERANCE)
 assert operations and NOTHING

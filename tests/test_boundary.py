@@ -10,6 +10,7 @@ from collections import Counter
 
 import boundary_engine  # noqa: F401
 import boundary_models  # noqa: F401
+import boundary_objects  # noqa: F401
 import boundary_vdm  # noqa: F401
 import pytest
 from wrong_arguments import CASES, KINDS, RIGHT, attempt

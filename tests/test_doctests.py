@@ -10,8 +10,8 @@ import pytest
 import refvdm
 
 PARTS = (
-    "autodiff", "checkpoint", "conformance", "datasets", "experiment", "fit", "flows", "gaussian", "mhvae", "nn",
-    "ode", "optim", "vdm", "vdm.denoiser", "vdm.network",
+    "autodiff", "checkpoint", "conformance", "conformance.objects", "datasets", "experiment", "fit", "flows",
+    "gaussian", "mhvae", "nn", "ode", "optim", "vdm", "vdm.denoiser", "vdm.network",
 )  # fmt: skip
 FLAGS = doctest.ELLIPSIS | doctest.DONT_ACCEPT_TRUE_FOR_1
 
@@ -20,7 +20,7 @@ def public(part):
     """{dotted name: function or class} of what a part offers: its __all__; of vdm's files the classes."""
     module = importlib.import_module(f"refvdm.{part}")
     things = {f"{part}.{name}": thing for name, thing in vars(module).items() if name in getattr(module, "__all__", ())}
-    if "." in part:
+    if not hasattr(module, "__all__"):
         here = {name: thing for name, thing in vars(module).items() if name[0] != "_" and inspect.isclass(thing)}
         things = {f"{part}.{name}": thing for name, thing in here.items() if thing.__module__ == module.__name__}
     return {name: thing for name, thing in things.items() if inspect.isclass(thing) or inspect.isfunction(thing)}

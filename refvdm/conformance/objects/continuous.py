@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import checks
 from ..judge import Verdict
 from ..report import Report
 from .model import perfect_denoiser
@@ -40,7 +41,22 @@ def check_continuous_loss(loss: Callable, *, nodes: int = 60, tolerance: float =
     """loss(gamma, x_0 (D,), eps (D,), t) -> a number, in nats, whose integral over t from 0 to 1
     must be the bound's diffusion term. gamma is straight or bent above, t a float; the network is
     to be eps_hat. Integrated by Gauss and Legendre's rule with `nodes` points.
+
+    >>> from refvdm.conformance.objects import check_continuous_loss
+    >>> from refvdm.conformance.objects.continuous import eps_hat
+    >>> def loss(gamma, x_0, eps, t):
+    ...     g = gamma(t)
+    ...     x_t = np.sqrt(1 / (1 + np.exp(g))) * x_0 + np.sqrt(1 / (1 + np.exp(-g))) * eps
+    ...     return 11 / 2 * np.sum((eps - eps_hat(x_t, g))**2)  # 11 is the slope of the straight γ
+    >>> for verdict in check_continuous_loss(loss).verdicts:
+    ...     print(verdict.name, verdict.status)
+    γ straight pass
+    γ bent FAIL
+    the same for both schedules FAIL
     """
+    checks.function("check_continuous_loss: loss", loss, "loss(gamma, x_0, eps, t)")
+    nodes = checks.integer("check_continuous_loss: nodes", nodes, 20)  # right ones need that many
+    checks.positive("check_continuous_loss: tolerance", tolerance)
     rng = np.random.default_rng(5)
     x_0, eps = 0.5 + rng.standard_normal(3), rng.standard_normal(3)
     points, weights = np.polynomial.legendre.leggauss(nodes)

@@ -18,6 +18,16 @@ def check_flow_layer(forward: Callable, inverse: Callable, x: Any, *,
 
     x (batch, ...) as the layer takes it, with positions if it has them; y has as many elements.
     The Jacobian is taken of each example by central differences of forward itself, in float64.
+
+    >>> from refvdm.conformance.objects import check_flow_layer
+    >>> scale = np.array([2.0, 0.5, 3.0])
+    >>> def forward(x):
+    ...     return x * scale, np.full(len(x), np.log(scale).sum())  # of one pixel
+    >>> def inverse(y):
+    ...     return y / scale, np.full(len(y), -np.log(scale).sum())
+    >>> images = np.random.default_rng(0).standard_normal((2, 4, 5, 3))
+    >>> print(check_flow_layer(forward, inverse, images).verdicts[0].why)
+    it matches the reference if it forgets the positions (channels last); at (...) it is ...
     """
     checks.function("check_flow_layer: forward", forward, "forward(x)")
     checks.function("check_flow_layer: inverse", inverse, "inverse(y)")
@@ -77,7 +87,15 @@ def _examples(name: str, x: Any) -> np.ndarray:
 
 
 def check_likelihood(log_prob: Callable, x: Any, exact: Any, *, tolerance: float = 1e-6) -> Report:
-    """log_prob(x) -> (batch,) beside the exact log densities (batch,) in nats at x (batch, ...)."""
+    """log_prob(x) -> (batch,) beside the exact log densities (batch,) in nats at x (batch, ...).
+
+    >>> from refvdm.conformance.objects import check_likelihood
+    >>> x = np.array([[0.3, -1.2], [2.0, 0.1]])
+    >>> exact = -np.sum(x**2, axis=1) / 2 - np.log(2 * np.pi)
+    >>> report = check_likelihood(lambda x: -np.sum(x**2, axis=1) / 2, x, exact)
+    >>> print(report.verdicts[0].why)
+    it matches the reference if the constant D/2 log 2π is missing; at (0,) it is -0.765, ...
+    """
     checks.function("check_likelihood: log_prob", log_prob, "log_prob(x)")
     checks.positive("check_likelihood: tolerance", tolerance)
     x = _examples("check_likelihood: x", x)

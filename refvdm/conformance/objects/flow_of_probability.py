@@ -9,10 +9,12 @@ and so is the last denoising step at σ_min, whose error no number of steps make
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ... import checks
 from ..judge import FAIL, PASS, Verdict
 from ..report import Report
 from .model import MEAN, VARIANCE
@@ -34,7 +36,33 @@ def check_probability_flow(run: Callable, sigma_max: float, sigma_min: float, or
     final: "sigma_min", the run ends there; "denoised", one denoising step from there to 0 comes
     after; "zero", the flow itself is followed to 0. order: what the method claims. The verdict
     "order" compares the last two errors, unless they are as small as rounding (in float32: 2e-5).
+
+    >>> from refvdm.conformance.objects import check_probability_flow
+    >>> def euler(denoise, x, n):
+    ...     sigmas = np.geomspace(5.0, 0.1, n + 1)
+    ...     for s, to in zip(sigmas[:-1], sigmas[1:]):
+    ...         x = x + (to - s) * (x - denoise(x, s)) / s
+    ...     return x
+    >>> check_probability_flow(euler, 5.0, 0.1, 1, final="sigma_min").status
+    0
+    >>> report = check_probability_flow(euler, 5.0, 0.1, 2, final="sigma_min")
+    >>> print(report.verdicts[1].why)
+    claimed order 2, measured 0.99: errors ...
     """
+    checks.function("check_probability_flow: run", run, "run(denoise, x, n)")
+    sigma_max = checks.positive("check_probability_flow: sigma_max", sigma_max)
+    sigma_min = checks.positive("check_probability_flow: sigma_min", sigma_min)
+    if sigma_min > sigma_max:
+        raise ValueError(f"check_probability_flow: sigma_min must be at most sigma_max = "
+                         f"{sigma_max:g}, got {sigma_min:g}")
+    order = checks.integer("check_probability_flow: order", order, 0)
+    checks.one_of("check_probability_flow: final", final, ("denoised", "sigma_min", "zero"))
+    steps = [checks.integer("check_probability_flow: steps, each of them,", n)
+             for n in checks.listed("check_probability_flow: steps", steps)]
+    if len(steps) < 2 or any(n > m for n, m in pairwise(steps)):
+        raise ValueError(f"check_probability_flow: steps must be at least two integers that rise, "
+                         f"got {steps}")
+    checks.flag("check_probability_flow: float32", float32)
     x = sigma_max * np.linspace(-2, 2, 5)
 
     def measure() -> list[Verdict]:

@@ -40,13 +40,20 @@ def check_sampler(run: Callable, alpha_bars: Any, times: Sequence[int], *, outpu
     DDPM's), and answers with `output`: "x_0", "eps", "v" or "score" of Gaussian data. final: "x_0",
     the last step ends at alpha_bar = 1, or "first", at alpha_bars[0].
     The times asked, and the result, which is linear in x_T, are compared with the closed form.
+
+    >>> from refvdm.conformance.objects import check_sampler
+    >>> abar, times = np.array([0.95, 0.8, 0.5, 0.2]), [3, 1]
+    >>> def run(denoise, x):
+    ...     for t in times:
+    ...         x_0, to = denoise(x, t), abar[t - 1]  # 1 is meant after 3, and the data after 1
+    ...         x = np.sqrt(to) * x_0 + np.sqrt((1 - to) / (1 - abar[t])) * (
+    ...             x - np.sqrt(abar[t]) * x_0)
+    ...     return x
+    >>> print(check_sampler(run, abar, times).verdicts[1].why)
+    it matches the reference if times do not chain: each step goes to t - 1; at (0,) it is ...
     """
     checks.function("check_sampler: run", run, "run(denoise, x_T)")
-    alpha_bars = checks.reals("check_sampler: alpha_bars", alpha_bars, ("T",))
-    if not np.all((alpha_bars >= 0) & (alpha_bars < 1)):
-        raise ValueError(f"check_sampler: alpha_bars must lie in [0, 1), got {alpha_bars.min():g}.."
-                         f"{alpha_bars.max():g}")
-    times = _falling("check_sampler: times", times, len(alpha_bars))
+    alpha_bars, times = run_along("check_sampler", alpha_bars, times)
     checks.one_of("check_sampler: output", output, ("x_0", "eps", "v", "score"))
     checks.one_of("check_sampler: final", final, ("x_0", "first"))
     checks.positive("check_sampler: tolerance", tolerance)
@@ -96,13 +103,17 @@ def check_sampler(run: Callable, alpha_bars: Any, times: Sequence[int], *, outpu
     return Report(guarded("sampler", measure))
 
 
-def _falling(name: str, times: Any, T: int) -> list[int]:
-    times = checks.listed(name, times)
-    for t in times:
-        checks.integer(f"{name}, each of them,", t, 0, T - 1)
+def run_along(who: str, alpha_bars: Any, times: Any) -> tuple[np.ndarray, list[int]]:
+    """The alpha_bars (T,), in [0, 1), and the times of a run, falling indices into them."""
+    alpha_bars = checks.reals(f"{who}: alpha_bars", alpha_bars, ("T",))
+    if not np.all((alpha_bars >= 0) & (alpha_bars < 1)):
+        raise ValueError(f"{who}: alpha_bars must lie in [0, 1), got {alpha_bars.min():g}.."
+                         f"{alpha_bars.max():g}")
+    times = [checks.integer(f"{who}: times, each of them,", t, 0, len(alpha_bars) - 1)
+             for t in checks.listed(f"{who}: times", times)]
     if not times or any(t <= s for t, s in pairwise(times)):
-        raise ValueError(f"{name} must be falling integers, at least one, got {times}")
-    return [int(t) for t in times]
+        raise ValueError(f"{who}: times must be falling integers, at least one, got {times}")
+    return alpha_bars, times
 
 
 def _misread(x: np.ndarray, alpha_bars: np.ndarray, times: Sequence[int], last: float, output: str,
@@ -122,6 +133,11 @@ def check_loss(loss: Callable, betas: Any, *, decoder_variance: float | None = N
 
     For t ≥ 2 it must be KL_t = (SNR_{t-1} - SNR_t)/2 |x_0 - x̂_0|² in nats; for t = 1, where
     decoder_variance is given, -log N(x_0; x̂_0, decoder_variance).
+
+    >>> from refvdm.conformance.objects import check_loss
+    >>> report = check_loss(lambda x_0, x_0_hat, t: np.sum((x_0 - x_0_hat)**2, axis=1), [0.1, 0.4])
+    >>> print(report.verdicts[0].why)
+    it matches the reference if it has no weight; at (...) it is ..., should be ...
     """
     checks.function("check_loss: loss", loss, "loss(x_0, x_0_hat, t)")
     betas = checks.reals("check_loss: betas", betas, ("T",))
@@ -170,7 +186,14 @@ def check_times(draw: Callable, n: int, low: int, high: int, *, batches: int = 2
                 integers: bool = True) -> Report:
     """draw() -> (n,) training times: length, range low..high, and that *each example's* are
     uniform over it (chi-squared with a false alarm once in a million). Real times where integers
-    is False."""
+    is False.
+
+    >>> from refvdm.conformance.objects import check_times
+    >>> rng = np.random.default_rng(0)
+    >>> report = check_times(lambda: rng.integers(2, 12, 8), 8, 2, 12)  # NumPy leaves out the 12
+    >>> report.verdicts[0].why
+    'of 2..12 only 2..11 was ever drawn'
+    """
     checks.function("check_times: draw", draw, "draw()")
     n, low = checks.integer("check_times: n", n), checks.integer("check_times: low", low, -10**9)
     high = checks.integer("check_times: high", high, low + 1)

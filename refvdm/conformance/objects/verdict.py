@@ -10,14 +10,19 @@ from ..adapter import WrongAnswer, as_numbers
 from ..judge import ERROR, FAIL, PASS, Verdict
 
 
-def asked(name: str, f: Callable, *args: Any) -> np.ndarray:
-    """What the user's f returned, as finite numbers. WrongAnswer otherwise, with its exception."""
+def called(name: str, f: Callable, *args: Any) -> Any:
+    """f(*args) of the user's f. WrongAnswer with its exception."""
     try:
-        y = as_numbers(name, f(*args))
+        return f(*args)
     except WrongAnswer:
         raise
     except Exception as error:  # somebody else's code
         raise WrongAnswer(f"{name} raised {type(error).__name__}: {error}") from error
+
+
+def asked(name: str, f: Callable, *args: Any) -> np.ndarray:
+    """What the user's f returned, as finite numbers. WrongAnswer otherwise, with its exception."""
+    y = as_numbers(name, called(name, f, *args))
     if not np.all(np.isfinite(y)):
         raise WrongAnswer(f"{name} returned numbers that are not finite")
     return y.astype(float)
