@@ -16,10 +16,11 @@ report.Report:
 """
 from .ancestral import check_ancestral
 from .continuous import check_continuous_loss
-from .density import check_flow_layer, check_likelihood
+from .density import check_likelihood
 from .flow_of_probability import check_probability_flow
 from .gradients import check_gradient
 from .initialise import check_initialisation
+from .layers import check_flow_layer
 from .model import check_loss, check_sampler, check_times
 
 __all__ = ["check_ancestral", "check_continuous_loss", "check_flow_layer", "check_gradient",
