@@ -32,7 +32,7 @@ HEAD = """# What the audit found
 
 Written by `python examples/audits/run.py --findings`. Verdicts: *agrees*; *another convention*,
 named; *approximation*; *numerically poor*; *wrong*; *refused* (it raises, or gives no number).
-Sizes are errors in tolerances (see `refvdm/conformance/judge.py`); up to 1 agrees. The reference is
+Sizes are errors in tolerances (see `refvdm/conformance/tolerance.py`); up to 1 agrees. The reference is
 computed from the lecture's equations in extended precision; for samplers and losses it is a closed
 form for Gaussian data, for layers and gradients finite differences of the library's own code.
 Nothing is called wrong without a third derivation, told with the fewest lines that show it.
@@ -108,12 +108,18 @@ def table(found, findings):
         for what, _ in members:
             subject, _, part = what.rpartition(": ")
             subjects.setdefault(subject or part, []).append(part)
-        told = "; ".join(subjects) + f" ({len(members)} checks)"
+        told = few(list(subjects), len(members))
         sizes = [v.worst for _, v in members]
         cells = (library, name, told, verdict, f"{max(sizes):.2g}")
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*")
                                        for cell in cells) + " |")
     return lines
+
+
+def few(subjects, checks):
+    """The first and the last of many; their adapter, and a run of it, name them all."""
+    shown = subjects if len(subjects) <= 5 else [*subjects[:3], "...", subjects[-1]]
+    return "; ".join(shown) + f" ({checks} check{'s' * (checks > 1)})"
 
 
 def section(finding):
