@@ -50,8 +50,8 @@ def test_rows_of_one_verdict_are_told_together_and_others_by_their_finding(run):
              ("made", "lib 1", "rk4: order", bad), ("made", "lib 1", "ab: order", bad)]
     assert run.table(found, [finding])[2:] == [
         "| lib 1 | made | euler; heun (2 checks) | agrees | 0.5 |",
-        "| lib 1 | made | rk4 (1 checks) | wrong: It has order 1. | 7 |",
-        "| lib 1 | made | ab (1 checks) | not judged: measured 1 | 7 |"]
+        "| lib 1 | made | rk4 (1 check) | wrong: It has order 1. | 7 |",
+        "| lib 1 | made | ab (1 check) | not judged: measured 1 | 7 |"]
     assert run.judged("other", "rk4: order", bad, [finding]) is None
 
 

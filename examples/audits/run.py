@@ -32,10 +32,10 @@ HEAD = """# What the audit found
 
 Written by `python examples/audits/run.py --findings`. Verdicts: *agrees*; *another convention*,
 named; *approximation*; *numerically poor*; *wrong*; *refused* (it raises, or gives no number).
-Sizes are errors in tolerances (see `refvdm/conformance/tolerance.py`); up to 1 agrees. The reference is
-computed from the lecture's equations in extended precision; for samplers and losses it is a closed
-form for Gaussian data, for layers and gradients finite differences of the library's own code.
-Nothing is called wrong without a third derivation, told with the fewest lines that show it.
+Sizes are errors in tolerances (see `refvdm/conformance/tolerance.py`); up to 1 agrees. The
+reference is computed from the lecture's equations in extended precision; for samplers and losses it
+is a closed form for Gaussian data, for layers and gradients finite differences of the library's own
+code. Nothing is called wrong without a third derivation, told with the fewest lines that show it.
 
 """
 
