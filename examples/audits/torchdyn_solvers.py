@@ -48,5 +48,5 @@ def reports():
                 np.zeros((2, 1)), exact, tolerance=2e-9)
     for solver in ("dopri5", "rk4"):
         yield f"times that go back, {solver}", check_likelihood(
-            lambda t, s=solver: odeint(Decay(), torch.tensor(z0), torch.tensor(t), s)[0],
-            ts[::-1], ts[::-1])
+            lambda t, s=solver: odeint(Decay(), torch.tensor(z0), torch.tensor(t[:, 0]), s)[0],
+            ts[::-1, None], ts[::-1])
