@@ -43,9 +43,10 @@ This is a whole one, ring.py; `python ring.py` runs it, `# %%` makes cells of it
 It has --steps, --seed, --out, --quick and --fresh, a bar that names its unit, and a folder that is
 locked while it runs, with checkpoint.npz, metrics.json and the pictures. Ctrl-C and kills lose at
 most the steps since the last checkpoint, and the same command goes on; a finished run shows its
-results again. In a notebook its pictures are shown. What the user can mend (Refused, a folder in
-use, a full disk) is one line on stderr; a fault of the program keeps its traceback. Pictures need
-matplotlib, bars tqdm, the rest only NumPy.
+results again. Options define a run, the program does not: after an edit that changes what is
+learned take --fresh or another --out. In a notebook its pictures are shown. What the user can mend
+(Refused, a folder in use, a full disk) is one line on stderr; a fault of the program keeps its
+traceback. Pictures need matplotlib, bars tqdm, the rest only NumPy.
 """
 from __future__ import annotations
 
@@ -53,6 +54,7 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -109,6 +111,7 @@ class Run:
         with ExitStack() as lock:
             lock.enter_context(exclusive(self.out / ".lock", self.out))
             self._look_around()
+            self._notice_an_edit()
             self._lock = lock.pop_all()
         return self
 
@@ -172,6 +175,21 @@ class Run:
         elif there and not self.checkpoint.exists():
             raise Refused(f"{self.out} holds {there[0].name} but no checkpoint to go on from; "
                              f"use another --out, or --fresh")
+
+    def _notice_an_edit(self) -> None:
+        """Options define a run, and other ones are refused; an edited program goes on, and that is
+        said: a typo in a picture is no reason to train again, another loss is."""
+        program = getattr(sys.modules["__main__"], "__file__", None)
+        if program is None or not Path(program).exists() or in_notebook():
+            return
+        digest = hashlib.sha256(Path(program).read_bytes()).hexdigest()
+        begun_by = self.out / ".program"
+        if not self.checkpoint.exists():
+            with whole(begun_by) as temporary:
+                temporary.write_text(digest, encoding="utf-8")
+        elif begun_by.exists() and begun_by.read_text(encoding="utf-8") != digest:
+            print(f"{Path(program).name} has changed since this run began; what is done stays "
+                  f"done, --fresh starts over")
 
     def _identity(self) -> dict:
         """What tells this run from every other: its command, and the parameters it came to."""

@@ -25,7 +25,7 @@ def resume(path: Path, fresh: dict, rng: np.random.Generator) -> dict:
     saved = load_checkpoint(path)
     if not isinstance(saved, dict) or saved.keys() != fresh.keys():
         raise CheckpointError(f"{path} is a refvdm checkpoint, but not one of a training run; "
-                              f"it was left as it is")
+                              f"it was left as it is. Take another place")
     differing = list(_differences(fresh["identity"], saved["identity"]))
     if differing:
         raise CheckpointError(f"{path} belongs to a run with other settings "
@@ -54,7 +54,8 @@ def resume(path: Path, fresh: dict, rng: np.random.Generator) -> dict:
         _set_generator(rng, saved["rng"])
     except Exception as error:  # any tree may stand there, and fails in its own way
         raise CheckpointError(f"{path} is a whole checkpoint, but its field {field!r} is not that "
-                              f"of this run: {error}; it was left as it is") from error
+                              f"of this run: {error}; it was left as it is. Take another "
+                              f"place") from error
     return saved
 
 

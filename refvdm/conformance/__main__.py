@@ -76,6 +76,8 @@ def _new(arguments: argparse.Namespace) -> int:
     try:
         with path.open("x", encoding="utf-8") as file:  # never over what is there
             file.write(template(path.name))
+    except FileExistsError:
+        return _complain(f"{path} exists and was left as it is; give another name")
     except OSError as error:
         return _complain(f"{path}: {error.strerror}")
     print(f"wrote {path}: fill it in, then python -m refvdm.conformance run {path}")

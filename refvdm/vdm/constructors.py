@@ -119,7 +119,8 @@ class Constructors:
 
     @classmethod
     def linear_beta(cls, T: int, beta_1: float = 1e-4, beta_T: float = 0.02) -> Any:
-        """1 - α_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000)."""
+        """1 - α_t going linearly from beta_1 to beta_T (Ho et al. 2020; there for T = 1000).
+        gamma_1 stays, however large T is: see cosine."""
         beta_1 = checks.number("linear_beta: beta_1", beta_1, "(0, 1)")
         beta_T = checks.number("linear_beta: beta_T", beta_T, "(0, 1)")
         betas = np.linspace(beta_1, beta_T, checks.integer("T", T, 2))
@@ -128,7 +129,8 @@ class Constructors:
     @classmethod
     def cosine(cls, T: int, s: float = 0.008, max_beta: float = 0.999) -> Any:
         """ᾱ_t in proportion to cos²(π/2 (t/T + s)/(1 + s)), 1 - α_t at most max_beta
-        (Nichol and Dhariwal 2021)."""
+        (Nichol and Dhariwal 2021). gamma_1 falls as T grows, and the first SNRs stay far apart: for
+        the bound, and for small T, linear_gamma is better, and a decoder wants 1 - ᾱ_1."""
         T, s = checks.integer("T", T, 2), checks.number("cosine: s", s, "[0, inf)")
         max_beta = checks.number("cosine: max_beta", max_beta, "(0, 1)")
         angle = np.pi / 2 * (np.arange(T + 1) / T + s) / (1 + s)

@@ -29,8 +29,8 @@ from .schedule import Schedule, scales
 
 
 class GaussianDecoder:
-    """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. ValueError unless variance
-    is positive and finite, or "network".
+    """p(x_0 | x_1) = N(x_0; x̂_0(x_1, 1), variance I), for float data. A good variance is about
+    1 - ᾱ_1, the noise that x_1 has. ValueError unless it is positive and finite, or "network".
 
     >>> from refvdm.vdm import VDM, GaussianDecoder, Schedule
     >>> vdm = VDM(lambda theta, x, t: 0 * x, Schedule.cosine(10), GaussianDecoder(0.01))
