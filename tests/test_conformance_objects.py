@@ -16,7 +16,7 @@ from refvdm.conformance.objects import (
     check_sampler,
     check_times,
 )
-from refvdm.conformance.objects.continuous import eps_hat
+from refvdm.conformance.objects.continuous import bent, eps_hat, straight
 from refvdm.ode import adjoint, solve
 from refvdm.vdm import Schedule, diffusion_kl
 
@@ -131,12 +131,15 @@ WEIGHTS = np.array([[0.3, -1.0], [1.2, 0.5], [-0.7, 0.8]])
 
 
 def loss(z0, ts, theta):
-    return np.sum(WEIGHTS * solve(field, z0, ts, theta, rtol=1e-10, atol=1e-12).zs)
+    return np.sum(WEIGHTS * solve(field, z0, ts, theta, rtol=1e-9, atol=1e-11).zs)
 
 
 def gradients(z0, ts, theta):
-    found = adjoint(field, solve(field, z0, ts, theta, rtol=1e-10, atol=1e-12), WEIGHTS)
+    found = adjoint(field, solve(field, z0, ts, theta, rtol=1e-9, atol=1e-11), WEIGHTS)
     return found.z0, found.ts, found.theta
+
+
+FOUND = gradients(Z0, TS, A)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -153,8 +156,20 @@ def gradients(z0, ts, theta):
     (lambda z, t, p: {}["a"], "raised KeyError"),
 ])
 def test_gradients_of_an_ode_solver(change, words):
+    told(check_gradient(loss, lambda *args: change(*FOUND), (Z0, TS, A), names=("z0", "ts", "theta")), words)
+
+
+def test_first_inner_and_last_times_are_told_apart():
+    z, t, p = FOUND
+    for i, part in enumerate(("ts, first", "ts, inner", "ts, last")):
+        wrong = t + 0.1 * (np.arange(3) == i)
+        found = lambda *args, wrong=wrong: (z, wrong, p)
+        report = check_gradient(loss, found, (Z0, TS, A), names=("z0", "ts", "theta"))
+        assert [v.name for v in report.verdicts if v.status == FAIL] == [part]
+
+
+def test_the_right_gradients_of_an_ode_solver():
     assert check_gradient(loss, gradients, (Z0, TS, A), names=("z0", "ts", "theta")).status == 0
-    told(check_gradient(loss, lambda *args: change(*gradients(*args)), (Z0, TS, A), names=("z0", "ts", "theta")), words)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -173,6 +188,10 @@ def test_likelihoods(change, words):
 def test_verdicts_are_the_reports():
     report = check_likelihood(lambda x: np.zeros(2), np.zeros((2, 1)), np.ones(2))
     assert report.verdicts[0].status == FAIL and "FAIL" in report.table()
+    near = [check_likelihood(lambda x, off=off: [1 + off, 1], np.zeros((2, 1)), np.ones(2)).verdicts[0]
+            for off in (5e-7, 3e-6)]
+    assert [v.status for v in near] == [PASS, FAIL]  # errors are counted in tolerances
+    assert [v.worst for v in near] == pytest.approx([0.5, 3.0])
     assert {v.status for v in check_likelihood(lambda x: None, np.zeros((2, 1)), np.ones(2)).verdicts} == {ERROR}
     assert check_likelihood(lambda x: [1.0, 1.0], np.zeros((2, 1)), np.ones(2)).verdicts[0].status == PASS
 
@@ -241,6 +260,8 @@ def test_solvers_of_the_probability_flow():
     for off, options, status in ((1e-5, {}, 1), (1e-5, {"float32": True}, 0), (1e-6, {}, 0)):
         assert check_probability_flow(lambda d, x, n, off=off: end + off, 5.0, 0.1, 1, final="zero",
                                       **options).status == status
+    told(check_probability_flow(lambda d, x, n: end + 0.15, 5.0, 0.1, 1, final="zero"), "not to the probability flow")
+    assert check_probability_flow(lambda d, x, n: d(x, 5.0), 5.0, 5.0, 0, steps=(1, 1)).status == 0  # no step at all
 
 
 def vdm_loss(factor=lambda slope: slope / 2):
@@ -261,6 +282,7 @@ def vdm_loss(factor=lambda slope: slope / 2):
 ])
 def test_losses_in_continuous_time(factor, words):
     assert check_continuous_loss(vdm_loss()).status == 0
+    assert straight(0) == bent(0) == -6 and straight(1) == bent(1) == 5
     told(check_continuous_loss(vdm_loss(factor)), words)
 
 

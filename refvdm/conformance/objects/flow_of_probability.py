@@ -83,5 +83,5 @@ def check_probability_flow(run: Callable, sigma_max: float, sigma_min: float, or
         missing = 0.0 if errors[-1] <= rounding else order - SLACK - measured
         why = f"claimed order {order}, measured {measured:.2f}: {told}"
         return [*verdicts, Verdict("order", PASS if missing <= 0 else FAIL, 1, int(missing > 0),
-                                   2.0**missing, why if missing > 0 else "")]
+                                   float(2.0**missing), why if missing > 0 else "")]
     return Report(guarded("probability flow", measure))
