@@ -228,6 +228,8 @@ def test_ancestral_samplers(change, words):
     assert check_ancestral(large, ABARS, TIMES, variance="large").status == 0
     told(check_ancestral(ancestral({"width": lambda beta, small, i: np.sqrt(beta)}), ABARS, TIMES, variance="large"),
          "noise is added at the last step too")
+    assert check_ancestral(lambda denoise, x, i, noise: denoise(x, 0), ABARS, [0]).status == 0  # one step, from t = 0
+    assert check_sampler(lambda denoise, x: denoise(x, 0), ABARS, [0]).status == 0
     own = ancestral({"width": lambda beta, small, i: np.sqrt((beta + small) / 2 * (i < 3))})
     assert check_ancestral(own, ABARS, TIMES, variance=lambda beta, small: (beta + small) / 2).status == 0
     assert check_ancestral(large, ABARS, TIMES, variance=lambda beta, small: beta).status == 0
