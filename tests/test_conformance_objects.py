@@ -262,7 +262,9 @@ def test_solvers_of_the_probability_flow():
     for off, options, status in ((1e-5, {}, 1), (1e-5, {"float32": True}, 0), (1e-6, {}, 0)):
         assert check_probability_flow(lambda d, x, n, off=off: end + off, 5.0, 0.1, 1, final="zero",
                                       **options).status == status
-    told(check_probability_flow(lambda d, x, n: end + 0.15, 5.0, 0.1, 1, final="zero"), "not to the probability flow")
+    off = check_probability_flow(lambda d, x, n: end + 0.15, 5.0, 0.1, 1, final="zero")
+    told(off, "not to the probability flow")
+    assert off.verdicts[0][:4] == ("converges", FAIL, 1, 1)
     assert check_probability_flow(lambda d, x, n: d(x, 5.0), 5.0, 5.0, 0, steps=(1, 1)).status == 0  # no step at all
 
 
