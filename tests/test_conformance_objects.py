@@ -9,23 +9,21 @@ from refvdm.conformance.judge import ERROR, FAIL, PASS
 from refvdm.conformance.objects import (
     check_ancestral,
     check_continuous_loss,
-    check_flow_layer,
     check_gradient,
-    check_initialisation,
     check_likelihood,
     check_loss,
     check_probability_flow,
     check_sampler,
     check_times,
 )
-from refvdm.conformance.objects.continuous import eps_hat
-from refvdm.flows import PLU, ActNorm, AffineCoupling
+from refvdm.conformance.objects.continuous import bent, eps_hat, straight
 from refvdm.ode import adjoint, solve
 from refvdm.vdm import Schedule, diffusion_kl
 
 BETAS = np.linspace(0.02, 0.2, 12)
 ABARS = np.cumprod(1 - BETAS)
 TIMES = [11, 7, 6, 2]
+SNR = np.concatenate([[np.inf], ABARS / (1 - ABARS)])
 
 
 def told(report, words):
@@ -86,6 +84,10 @@ def right_loss(x_0, x_0_hat, t):
 @pytest.mark.parametrize("change, words", [
     (lambda y, e, t: 2 * y, "the factor 1/2 is forgotten"), (lambda y, e, t: y / 3, "the mean over the elements"),
     (lambda y, e, t: e, "it has no weight"), (lambda y, e, t: y / np.log(2), "it is in bits"),
+    (lambda y, e, t: e / 3, "the mean of the squares, without its weight"),
+    (lambda y, e, t: SNR[t] * e, "the weight is that of eps"), (lambda y, e, t: SNR[t] / 2 * e, "SNR_t/2"),
+    (lambda y, e, t: (SNR[t] - (SNR[t + 1] if t < 12 else 0)) / 2 * e, "it is of t + 1"),
+    (lambda y, e, t: e if t == 1 else y, "t = 1: it matches the reference if it is |x_0 - x̂_0|²"),
     (lambda y, e, t: 11 * y, "T - 1, for one t of all"),
     (lambda y, e, t: right_loss(e[:, None] ** 0.5, 0 * e[:, None], t - 1) if t > 2 else y, "it is of t - 1"),
     (lambda y, e, t: e / 0.2 if t == 1 else y, "the constants log √(2πσ²) are missing"),
@@ -117,42 +119,6 @@ def test_drawers_of_times(draw, words):
     told(check_times(lambda: draw(rng), 8, 2, 12), words)
 
 
-# ---------------------------------------------------------------- flow layers
-
-
-RNG = np.random.default_rng(3)
-IMAGES = RNG.standard_normal((3, 2, 4, 3))
-LAYER = PLU(3)
-THETA = LAYER.init(RNG)
-THETA = {**THETA, "log_scale": RNG.uniform(-0.5, 0.7, 3)}
-
-
-@pytest.mark.parametrize("layer, x", [(PLU(3), IMAGES), (ActNorm(3), IMAGES), (PLU(4), IMAGES[:, 0, :, 0]),
-                                      (AffineCoupling(3, hidden=4), IMAGES[:, 0, 0])])
-def test_right_layers_pass(layer, x):
-    theta = layer.init(np.random.default_rng(1), x)
-    report = check_flow_layer(lambda x: layer.forward(theta, x), lambda y: layer.inverse(theta, y), x)
-    assert report.status == 0, report.table()
-
-
-@pytest.mark.parametrize("forward, inverse, words", [
-    (lambda y, d: (y, -d), lambda x, d: (x, d), "log_det: it matches the reference if its sign is the other one"),
-    (lambda y, d: (y, 0 * d), lambda x, d: (x, 0 * d), "it is missing (0)"),
-    (lambda y, d: (y, d / 8), lambda x, d: (x, d / 8), "forgets the positions (channels last)"),
-    (lambda y, d: (y, 2 * d), lambda x, d: (x, 2 * d), "it is doubled"),
-    (lambda y, d: (y, d), lambda x, d: (x, -d), "it has the sign of the forward one"),
-    (lambda y, d: (y, np.exp(d)), lambda x, d: (x, -np.exp(-d)), "the determinant, not its logarithm"),
-    (lambda y, d: (y, 0 * d + d.sum()), lambda x, d: (x, 0 * d + d.sum()), "summed over the batch"),
-    (lambda y, d: (y, d), lambda x, d: (x[..., ::-1], d), "inverse of forward: no known mistake"),
-    (lambda y, d: (y, d.sum()), lambda x, d: (x, d), "log_det must have shape (3,), got ()"),
-])
-def test_wrong_layers_are_named(forward, inverse, words):
-    told(check_flow_layer(lambda x: forward(*LAYER.forward(THETA, x)), lambda y: inverse(*LAYER.inverse(THETA, y)),
-                          IMAGES), words)
-    told(check_flow_layer(lambda x: LAYER.forward(THETA, x), lambda y: LAYER.forward(THETA, y), IMAGES),
-         "the inverse is the forward map")
-
-
 # ---------------------------------------------------------------- gradients, likelihoods
 
 
@@ -165,12 +131,15 @@ WEIGHTS = np.array([[0.3, -1.0], [1.2, 0.5], [-0.7, 0.8]])
 
 
 def loss(z0, ts, theta):
-    return np.sum(WEIGHTS * solve(field, z0, ts, theta, rtol=1e-10, atol=1e-12).zs)
+    return np.sum(WEIGHTS * solve(field, z0, ts, theta, rtol=1e-9, atol=1e-11).zs)
 
 
 def gradients(z0, ts, theta):
-    found = adjoint(field, solve(field, z0, ts, theta, rtol=1e-10, atol=1e-12), WEIGHTS)
+    found = adjoint(field, solve(field, z0, ts, theta, rtol=1e-9, atol=1e-11), WEIGHTS)
     return found.z0, found.ts, found.theta
+
+
+FOUND = gradients(Z0, TS, A)
 
 
 @pytest.mark.parametrize("change, words", [
@@ -180,18 +149,33 @@ def gradients(z0, ts, theta):
     (lambda z, t, p: (z, np.array([t[0], 0, t[2]]), p), "ts, inner: it matches the reference if it is missing (0)"),
     (lambda z, t, p: (z, t, p.T), "theta: it matches the reference if it is transposed"),
     (lambda z, t, p: (z, t, None), "theta: it matches the reference if it is missing (0)"),
-    (lambda z, t, p: (z, t, 2 * p), "it is doubled"), (lambda z, t, p: (z + 0.01, t, p), "no known mistake"),
+    (lambda z, t, p: (z, t, 2 * p), "it is doubled"), (lambda z, t, p: (z, t, p / 2), "it is halved"),
+    (lambda z, t, p: (z, t, p / 4), "divided by the number of elements"),
+    (lambda z, t, p: (z + 0.01, t, p), "no known mistake"),
     (lambda z, t, p: (z, t), "must return 3 arrays, got 2"), (lambda z, t, p: (z, t, p[0]), "must have shape (2, 2)"),
     (lambda z, t, p: {}["a"], "raised KeyError"),
 ])
 def test_gradients_of_an_ode_solver(change, words):
+    told(check_gradient(loss, lambda *args: change(*FOUND), (Z0, TS, A), names=("z0", "ts", "theta")), words)
+
+
+def test_first_inner_and_last_times_are_told_apart():
+    z, t, p = FOUND
+    for i, part in enumerate(("ts, first", "ts, inner", "ts, last")):
+        wrong = t + 0.1 * (np.arange(3) == i)
+        found = lambda *args, wrong=wrong: (z, wrong, p)
+        report = check_gradient(loss, found, (Z0, TS, A), names=("z0", "ts", "theta"))
+        assert [v.name for v in report.verdicts if v.status == FAIL] == [part]
+
+
+def test_the_right_gradients_of_an_ode_solver():
     assert check_gradient(loss, gradients, (Z0, TS, A), names=("z0", "ts", "theta")).status == 0
-    told(check_gradient(loss, lambda *args: change(*gradients(*args)), (Z0, TS, A), names=("z0", "ts", "theta")), words)
 
 
 @pytest.mark.parametrize("change, words", [
     (lambda y: y / np.log(2), "in bits"), (lambda y: -y, "its sign"), (np.exp, "the density, not its logarithm"),
     (lambda y: y + np.log(2 * np.pi), "the constant D/2 log 2π"), (lambda y: y / 2, "the mean over the elements"),
+    (lambda y: -y / np.log(4), "it is bits/dim"),
     (lambda y: 0 * y + y.mean(), "the mean over the batch"), (lambda y: y[:1], "must have shape (5,)"),
 ])
 def test_likelihoods(change, words):
@@ -204,6 +188,10 @@ def test_likelihoods(change, words):
 def test_verdicts_are_the_reports():
     report = check_likelihood(lambda x: np.zeros(2), np.zeros((2, 1)), np.ones(2))
     assert report.verdicts[0].status == FAIL and "FAIL" in report.table()
+    near = [check_likelihood(lambda x, off=off: [1 + off, 1], np.zeros((2, 1)), np.ones(2)).verdicts[0]
+            for off in (5e-7, 3e-6)]
+    assert [v.status for v in near] == [PASS, FAIL]  # errors are counted in tolerances
+    assert [v.worst for v in near] == pytest.approx([0.5, 3.0])
     assert {v.status for v in check_likelihood(lambda x: None, np.zeros((2, 1)), np.ones(2)).verdicts} == {ERROR}
     assert check_likelihood(lambda x: [1.0, 1.0], np.zeros((2, 1)), np.ones(2)).verdicts[0].status == PASS
 
@@ -217,7 +205,8 @@ def ancestral(change):
         s = change.get("to", lambda i, s: s)(i, s)
         a, b = ABARS[TIMES[i]], 1.0 if s < 0 else ABARS[s]
         beta = 1 - a / b
-        mean = (np.sqrt(b) * beta * denoise(x, TIMES[i]) + np.sqrt(1 - beta) * (1 - b) * x) / (1 - a)
+        x_0 = denoise(x, TIMES[i] + change.get("ask", 0))
+        mean = (np.sqrt(b) * beta * x_0 + np.sqrt(1 - beta) * (1 - b) * x) / (1 - a)
         width = change.get("width", lambda beta, small, i: np.sqrt(small))
         return mean + width(beta, beta * (1 - b) / (1 - a), i) * noise
     return step
@@ -227,6 +216,10 @@ def ancestral(change):
     ({"width": lambda beta, small, i: np.sqrt(beta) * (i < 3)}, "its variance is β, not the posterior's"),
     ({"width": lambda beta, small, i: small}, "scaled by the variance, not its root"),
     ({"width": lambda beta, small, i: 0 * small}, "it is missing (0)"),
+    ({"width": lambda beta, small, i: small**0.25}, "scaled by the root of the root"),
+    ({"width": lambda beta, small, i: np.sqrt(beta)}, "its variance is β at the last step too"),
+    ({"to": lambda i, s: s if s < 0 else s - 1}, "no known mistake explains it"),
+    ({"ask": -1}, "mean: no known mistake"), ({"ask": 1}, "asked about t = 12, outside 0..11"),
     ({"to": lambda i, s: TIMES[i] - 3}, "one stride T // steps down"), ({"to": lambda i, s: TIMES[i] - 1}, "to t - 1"),
 ])
 def test_ancestral_samplers(change, words):
@@ -235,6 +228,13 @@ def test_ancestral_samplers(change, words):
     assert check_ancestral(large, ABARS, TIMES, variance="large").status == 0
     told(check_ancestral(ancestral({"width": lambda beta, small, i: np.sqrt(beta)}), ABARS, TIMES, variance="large"),
          "noise is added at the last step too")
+    assert check_ancestral(lambda denoise, x, i, noise: denoise(x, 0), ABARS, [0]).status == 0  # one step, from t = 0
+    assert check_sampler(lambda denoise, x: denoise(x, 0), ABARS, [0]).status == 0
+    own = ancestral({"width": lambda beta, small, i: np.sqrt((beta + small) / 2 * (i < 3))})
+    assert check_ancestral(own, ABARS, TIMES, variance=lambda beta, small: (beta + small) / 2).status == 0
+    assert check_ancestral(large, ABARS, TIMES, variance=lambda beta, small: beta).status == 0
+    told(check_ancestral(large, ABARS, TIMES, variance=lambda beta, small: small[0]), "variance must have shape (3,)")
+    told(check_ancestral(ancestral({}), ABARS, TIMES, variance="large"), "its variance is the posterior's, not β")
     told(check_ancestral(ancestral(change), ABARS, TIMES), words)
 
 
@@ -258,6 +258,14 @@ def test_solvers_of_the_probability_flow():
     wrong = flow_solver(2, lambda x, d, s: (x - d) / s / 2)
     told(check_probability_flow(wrong, 5.0, 0.1, 2, final="sigma_min"), "not to the probability flow")
     told(check_probability_flow(lambda d, x, n: np.nan * x, 5.0, 0.1, 2), "not finite")
+    end = 0.7 + np.sqrt(0.5 / 25.5) * (5 * np.linspace(-2, 2, 5) - 0.7)  # the flow followed to 0
+    for off, options, status in ((1e-5, {}, 1), (1e-5, {"float32": True}, 0), (1e-6, {}, 0)):
+        assert check_probability_flow(lambda d, x, n, off=off: end + off, 5.0, 0.1, 1, final="zero",
+                                      **options).status == status
+    off = check_probability_flow(lambda d, x, n: end + 0.15, 5.0, 0.1, 1, final="zero")
+    told(off, "not to the probability flow")
+    assert off.verdicts[0][:4] == ("converges", FAIL, 1, 1)
+    assert check_probability_flow(lambda d, x, n: d(x, 5.0), 5.0, 5.0, 0, steps=(1, 1)).status == 0  # no step at all
 
 
 def vdm_loss(factor=lambda slope: slope / 2):
@@ -273,10 +281,12 @@ def vdm_loss(factor=lambda slope: slope / 2):
     (lambda slope: 0 * slope + 0.5, "γ bent: it matches the reference if dγ/dt is forgotten"),
     (lambda slope: slope, "1/2 is forgotten"),
     (lambda slope: 1 / 3, "forgotten, mean over the elements"), (lambda slope: slope / 2 / np.log(2), "in bits"),
+    (lambda slope: slope / 6, "the mean over the elements"), (lambda slope: 1.0, "forgotten; at"),
     (lambda slope: 1.0, "the same for both schedules: no known mistake"),
 ])
 def test_losses_in_continuous_time(factor, words):
     assert check_continuous_loss(vdm_loss()).status == 0
+    assert straight(0) == bent(0) == -6 and straight(1) == bent(1) == 5
     told(check_continuous_loss(vdm_loss(factor)), words)
 
 
@@ -285,24 +295,3 @@ def test_real_times_are_uniform_for_each_example():
     assert check_times(lambda: (rng.random() + np.arange(8) / 8) % 1, 8, 0, 1, integers=False).status == 0
     told(check_times(lambda: (rng.random(8) + np.arange(8)) / 8, 8, 0, 1, integers=False), "'s are not")
     told(check_times(lambda: 2 * rng.random(8), 8, 0, 1, integers=False), "expected numbers in 0..1")
-
-
-def starting(ddof=0, tiny=1e-9, once=True):
-    def make():
-        kept = []
-
-        def forward(x):
-            if not kept or not once:
-                kept[:] = [x.mean(0), x.std(0, ddof=ddof) + tiny]
-            with np.errstate(all="ignore"):
-                return (x - kept[0]) / kept[1], np.zeros(len(x))
-        return forward
-    return make
-
-
-def test_starts_from_data():
-    data = RNG.standard_normal((6, 3)) * [1, 2, 3] + 1
-    assert check_initialisation(starting(), data).status == 0
-    told(check_initialisation(starting(ddof=1), data), "n - 1 (ddof 1)")
-    told(check_initialisation(starting(once=False), data), "it starts again with each batch")
-    told(check_initialisation(starting(tiny=0.0), data), "not finite")

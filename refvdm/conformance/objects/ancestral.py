@@ -81,6 +81,7 @@ def check_ancestral(step: Callable, alpha_bars: Any, times: Sequence[int], *, ou
                 compared("noise", width, widths, tolerance, {
                     "noise is added at the last step too": last,
                     "its variance is β, not the posterior's": _widths(right, "large"),
+                    "its variance is β at the last step too": np.sqrt(right[:, 2]),
                     "its variance is the posterior's, not β": _widths(right, "small"),
                     "it is scaled by the variance, not its root": widths**2,
                     "it is scaled by the root of the root": widths**0.5, "it is missing (0)":

@@ -79,9 +79,9 @@ def check_probability_flow(run: Callable, sigma_max: float, sigma_min: float, or
         verdicts = [Verdict("converges", PASS if near <= 1 else FAIL, 1, int(near > 1), near,
                             "" if near <= 1 else f"not to the probability flow: {told}")]
         with np.errstate(divide="ignore", invalid="ignore"):
-            measured = np.log(errors[-2] / errors[-1]) / np.log(steps[-1] / steps[-2])
+            measured = np.log(np.divide(errors[-2], errors[-1])) / np.log(steps[-1] / steps[-2])
         missing = 0.0 if errors[-1] <= rounding else order - SLACK - measured
         why = f"claimed order {order}, measured {measured:.2f}: {told}"
         return [*verdicts, Verdict("order", PASS if missing <= 0 else FAIL, 1, int(missing > 0),
-                                   2.0**missing, why if missing > 0 else "")]
+                                   float(2.0**missing), why if missing > 0 else "")]
     return Report(guarded("probability flow", measure))

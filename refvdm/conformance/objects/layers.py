@@ -68,9 +68,9 @@ def check_flow_layer(forward: Callable, inverse: Callable, x: Any, *,
                    mistakes: dict[str, np.ndarray]) -> Verdict:
             granted /= max(1.0, np.abs(right).max())
             if granted > MOST or by_slopes > 1:  # J⁻¹ itself is not known
-                return Verdict(name, ERROR, 1, 1, np.inf, "cannot be told: the Jacobian's condition"
-                               f" is {np.linalg.cond(J).max():.1g}, too much for numbers of a "
-                               f"precision of {_precision(y):.1g}")
+                return Verdict(name, ERROR, 1, 1, np.inf, "cannot be told: the Jacobian has "
+                               f"condition {np.linalg.cond(J).max():.1g}, too much for numbers "
+                               f"of a precision of {_precision(y):.1g}")
             return compared(name, got, right, tolerance + granted, mistakes)
         return [judged("log_det", by_slopes, log_det, expected, _of_log_det(x, log_det, expected)),
                 judged("inverse of forward", by_rounding, back, x,
