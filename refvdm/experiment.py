@@ -102,6 +102,7 @@ class Run:
         self.out = Path(args.out)
         self.pictures = tuple(checks.words("Run: pictures", pictures))
         self.checkpoint, self.metrics = self.out / "checkpoint.npz", self.out / "metrics.json"
+        self._begun_by = self.out / ".program"
         self._began, self._lock = time.perf_counter(), ExitStack()
 
     def __enter__(self) -> Run:  # noqa: PYI034  Self is of Python 3.11
@@ -169,8 +170,9 @@ class Run:
             number = next(n for n in range(1, 10**6) if not (self.out / f"old-{n}").exists())
             old = self.out / f"old-{number}"
             old.mkdir()
-            for path in there:
-                path.rename(old / path.name)
+            for path in (*there, self._begun_by):
+                if path.exists():
+                    path.rename(old / path.name)
             print(f"the earlier run was moved to {old}")
         elif there and not self.checkpoint.exists():
             raise Refused(f"{self.out} holds {there[0].name} but no checkpoint to go on from; "
@@ -183,11 +185,10 @@ class Run:
         if program is None or not Path(program).exists() or in_notebook():
             return
         digest = hashlib.sha256(Path(program).read_bytes()).hexdigest()
-        begun_by = self.out / ".program"
         if not self.checkpoint.exists():
-            with whole(begun_by) as temporary:
+            with whole(self._begun_by) as temporary:
                 temporary.write_text(digest, encoding="utf-8")
-        elif begun_by.exists() and begun_by.read_text(encoding="utf-8") != digest:
+        elif self._begun_by.exists() and self._begun_by.read_text(encoding="utf-8") != digest:
             print(f"{Path(program).name} has changed since this run began; what is done stays "
                   f"done, --fresh starts over")
 

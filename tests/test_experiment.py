@@ -66,12 +66,23 @@ def test_results_name_their_run_and_are_those_of_the_training(tmp_path, capsys):
     assert [row["step"] for row in found["history"]] == [5, 10, 15, 20]
     out = capsys.readouterr().out
     assert out.startswith("trained; now the results") and out.splitlines()[-1] == f"mean {found['mean']:.6f}"
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == ["checkpoint.npz", "metrics.json"]
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == [".program", "checkpoint.npz", "metrics.json"]
     assert call(tmp_path / "r") == 0
     assert capsys.readouterr().out.splitlines() == ["this run is finished (20 steps); --fresh starts over",
                                                     f"mean {found['mean']:.6f}"]
     assert call(tmp_path / "other", "--seed", "1") == 0
     assert json.loads((tmp_path / "other" / "metrics.json").read_text())["run"]["id"] != found["run"]["id"]
+
+
+def test_an_edited_program_is_told_of_until_it_starts_over(tmp_path, capsys, monkeypatch):
+    program = tmp_path / "mine.py"
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(program), raising=False)
+    said = "mine.py has changed since this run began; what is done stays done, --fresh starts over"
+    for text, options, told in (("a", (), False), ("a", (), False), ("b", (), True), ("b", (), True),
+                                ("b", ("--fresh",), False), ("b", (), False), ("a", (), True)):
+        program.write_text(text, encoding="utf-8")
+        assert call(tmp_path / "r", *options) == 0
+        assert (said in capsys.readouterr().out.splitlines()) == told
 
 
 def test_ctrl_c_and_then_the_same_command_gives_the_same_files(tmp_path, capsys):
