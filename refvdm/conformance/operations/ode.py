@@ -174,7 +174,8 @@ def _three_eighths(field: Any, z0: Any, ts: Any, theta: Any, steps: Any) -> Any:
 @operation("13.7 ODESolver", inputs=GIVEN | {"ts": "(2,): T0, T1", "steps": "()"}, cases=_rk_cases,
            outputs={"z1": "(D,): z(T1)"}, notes=NOTES.split(" Ask")[0], mistakes=(
                TRANSPOSED,
-               Mistake("it is the 3/8 rule, as torchdiffeq's rk4", instead=_three_eighths),
+               Mistake("it is the 3/8 rule, as torchdiffeq's rk4 (a convention, not a mistake)",
+                       instead=_three_eighths),
                *STAGES,
                Mistake("there is one step more", inputs=lambda steps, **_: {"steps": steps + 1}),
                Mistake("the steps are Euler's", instead=lambda field, z0, ts, theta, steps: euler(

@@ -47,12 +47,14 @@ def _scaled(name: str, factor: Callable) -> Mistake:
         key: y * factor(inputs) for key, y in outputs.items()})
 
 
-@operation("13.29", cases=_loss_cases, notes=INDEX, outputs={"loss": "(batch,) in nats"},
+@operation("13.29", cases=_loss_cases, notes=INDEX + " Its mean over t uniform in 2..T is the sum "
+           "over t = 2..T: hence T - 1. Where t = 1, the reconstruction's term, is drawn too, t is "
+           "uniform in 1..T and the factor T: a convention, not a mistake.", outputs={"loss": "(batch,) in nats"},
            inputs={"x_0": "(batch, D)", "betas": BETAS, **LINEAR, "t": T_EACH.format(2),
                    "eps": "(batch, D): makes x_t from x_0"}, mistakes=(
                _scaled("the factor T - 1 is missing (13.29 as printed)",
                        lambda i: 1 / np.longdouble(len(i["betas"]) - 1)),
-               _scaled("the factor is T, not T - 1",
+               _scaled("the factor is T, not T - 1 (a convention where t = 1 is drawn too)",
                        lambda i: np.longdouble(len(i["betas"])) / (len(i["betas"]) - 1)),
                _scaled("it is in bits, not nats", lambda i: 1 / np.log(np.longdouble(2))),
                _scaled("it is the mean over the elements, not their sum",
