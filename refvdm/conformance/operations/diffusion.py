@@ -74,6 +74,10 @@ def _q_step_with(mean: Callable, var: Callable) -> Callable:
                DEVIATION, LOG_VARIANCE, LATE, EARLY, *FROM_ZERO,
                Mistake("the variance is α_t, not 1 - α_t", outputs=lambda i, outputs: {
                    "var": 1 - outputs["var"]}),
+               Mistake("the variance is (1 - ᾱ_t) - (1 - ᾱ_{t-1}) (the factor ᾱ_t/ᾱ_{t-1} before "
+                       "1 - ᾱ_{t-1} is forgotten)", instead=_q_step_with(
+                           lambda x, a, t: np.sqrt(a[t]) * x,
+                           lambda a, t: spec.alpha_bar(a, t - 1) - spec.alpha_bar(a, t))),
                Mistake("ᾱ_t stands in the place of α_t", instead=_q_step_with(
                    lambda x, a, t: np.sqrt(spec.alpha_bar(a, t)) * x,
                    lambda a, t: 1 - spec.alpha_bar(a, t))),

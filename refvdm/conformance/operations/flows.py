@@ -86,6 +86,11 @@ def _width(x: Any) -> int:
     return x.shape[2] if x.ndim == 4 else 1
 
 
+def _wide(x: Any) -> Any:
+    """w/h."""
+    return x.shape[2] / np.longdouble(x.shape[1]) if x.ndim == 4 else 1
+
+
 def of_log_det(name: str, change: Callable) -> Mistake:
     return Mistake(name, outputs=lambda inputs, outputs: {
         "log_det": change(inputs, outputs["log_det"])})
@@ -100,6 +105,8 @@ POSITIONS = (
     of_log_det("log_det forgets the positions (it is that of one vector)",
                lambda i, y: y / positions(_first(i))),
     of_log_det("log_det counts h positions, not h w", lambda i, y: y / _width(_first(i))),
+    of_log_det("log_det counts w² positions, not h w", lambda i, y: y * _wide(_first(i))),
+    of_log_det("log_det counts h² positions, not h w", lambda i, y: y / _wide(_first(i))),
     of_log_det("log_det is the mean over the elements of an example", lambda i, y: y / np.size(
         _first(i)[0])),
     of_log_det("log_det is summed over the batch", lambda i, y: 0 * y + np.sum(y)))
@@ -142,7 +149,7 @@ def _solve(W: Any, v: Any) -> Any:
 
 
 def _images(rng: np.random.Generator) -> Iterator[Arrays]:
-    for shape in ((2, 3, 5, 4), (3, 2, 4, 3)):
+    for shape in ((2, 3, 5, 4), (3, 2, 5, 3)):  # w is not 2 h
         yield {"x": rng.standard_normal(shape)} | _plu(rng, shape[-1])
 
 

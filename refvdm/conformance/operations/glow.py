@@ -58,8 +58,8 @@ def _normalised(deviation: Callable, axis: Any = 0) -> Callable:
 
 @operation("Kingma and Dhariwal 2018, 3.1", inputs={"x": X}, cases=_init_cases,
            outputs={"shift": "(d,)", "log_scale": "(d,)"}, mistakes=(
-               Mistake("the deviation is that with n - 1 (ddof = 1)", instead=_normalised(
-                   lambda rows: np.std(rows, 0, ddof=1))),
+               Mistake("the deviation is that with n - 1 (ddof = 1: a convention, not a "
+                       "mistake)", instead=_normalised(lambda rows: np.std(rows, 0, ddof=1))),
                Mistake("the variance stands for the deviation", instead=_normalised(
                    lambda rows: np.var(rows, 0))),
                Mistake("all features have one deviation", instead=_normalised(
@@ -142,9 +142,11 @@ def _squeezed(*axes: int) -> Callable:
 @operation("Dinh et al. 2017 (Real NVP), 3.6", cases=_squeeze_cases,
            inputs={"x": "(batch, h, w, c), h and w even"},
            outputs={"y": "(batch, h/2, w/2, 4c)"}, mistakes=(
-               Mistake("channels come first: channel (c, row, column), as nflows and OpenAI's GLOW",
+               Mistake("channels come first: channel (c, row, column), as nflows and OpenAI's GLOW "
+                       "(a convention, not a mistake)",
                        instead=_squeezed(2, 0, 1)),
-               Mistake("columns come before rows in a block", instead=_squeezed(1, 0, 2)),
+               Mistake("columns come before rows in a block (a convention, not a mistake)",
+                       instead=_squeezed(1, 0, 2)),
                Mistake("it is a reshape without the blocks", instead=lambda x: x.reshape(
                    len(x), x.shape[1] // 2, x.shape[2] // 2, -1))))
 def squeeze(x: Any) -> Any:

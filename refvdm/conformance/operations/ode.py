@@ -123,19 +123,40 @@ def _rk_cases(rng: np.random.Generator) -> Iterator[Arrays]:
         yield case | {"ts": case["ts"][[0, -1]], "steps": np.array(steps)}
 
 
-def _rk4(h_t: Any = 0.5, weights: tuple = (1, 2, 2, 1)) -> Callable:
+def _rk4(times: tuple = (0, 0.5, 0.5, 1), reach: tuple = (0.5, 0.5, 1), late: tuple = (0, 1, 2),
+         weights: tuple = (1, 2, 2, 1)) -> Callable:
+    """Stage i is at times[i] of the step; after the first it moves reach[i-1] h along k_(late)."""
     def run(field: Any, z0: Any, ts: Any, theta: Any, steps: Any) -> Any:
         f, z, h = named_field(field).f, z0, (ts[1] - ts[0]) / int(steps)
-        for i in range(int(steps)):
-            t = ts[0] + i * h
-            k_1 = f(z, t, theta)
-            k_2 = f(z + h / 2 * k_1, t + h_t * h, theta)
-            k_3 = f(z + h / 2 * k_2, t + h_t * h, theta)
-            k_4 = f(z + h * k_3, t + (h if h_t else 0), theta)
-            ks = zip(weights, (k_1, k_2, k_3, k_4))
-            z = z + h / sum(weights) * sum(w * k for w, k in ks)
+        for n in range(int(steps)):
+            t = ts[0] + n * h
+            ks = [f(z, t + times[0] * h, theta)]
+            for i in range(3):
+                ks.append(f(z + reach[i] * h * ks[late[i]], t + times[i + 1] * h, theta))
+            z = z + h / sum(weights) * sum(w * k for w, k in zip(weights, ks))
         return z
     return run
+
+
+STAGES = (
+    Mistake("the stages do not move in t", instead=_rk4((0, 0, 0, 0))),
+    Mistake("the last stage is at t + h/2, not t + h", instead=_rk4((0, 0.5, 0.5, 0.5))),
+    Mistake("the last stage is at t, not t + h", instead=_rk4((0, 0.5, 0.5, 0))),
+    Mistake("the second stage is at t, not t + h/2", instead=_rk4((0, 0, 0.5, 1))),
+    Mistake("the second stage is at t + h, not t + h/2", instead=_rk4((0, 1, 0.5, 1))),
+    Mistake("the third stage is at t, not t + h/2", instead=_rk4((0, 0.5, 0, 1))),
+    Mistake("the third stage is at t + h, not t + h/2", instead=_rk4((0, 0.5, 1, 1))),
+    Mistake("both inner stages are at t, not t + h/2", instead=_rk4((0, 0, 0, 1))),
+    Mistake("both inner stages are at t + h, not t + h/2", instead=_rk4((0, 1, 1, 1))),
+    Mistake("k_2 is at z + h k_1, not z + h/2 k_1", instead=_rk4(reach=(1, 0.5, 1))),
+    Mistake("k_3 is at z + h k_2, not z + h/2 k_2", instead=_rk4(reach=(0.5, 1, 1))),
+    Mistake("k_3 is at z + h/2 k_1, not z + h/2 k_2", instead=_rk4(late=(0, 0, 2))),
+    Mistake("k_4 is at z + h/2 k_3, not z + h k_3", instead=_rk4(reach=(0.5, 0.5, 0.5))),
+    Mistake("k_4 is at z + h k_2, not z + h k_3", instead=_rk4(late=(0, 1, 1))),
+    Mistake("k_4 is at z + h k_1, not z + h k_3", instead=_rk4(late=(0, 1, 0))),
+    Mistake("the stages weigh the same", instead=_rk4(weights=(1, 1, 1, 1))),
+    Mistake("the weights of the stages are 2, 1, 1, 2 for 1, 2, 2, 1",
+            instead=_rk4(weights=(2, 1, 1, 2))))
 
 
 def _three_eighths(field: Any, z0: Any, ts: Any, theta: Any, steps: Any) -> Any:
@@ -153,9 +174,9 @@ def _three_eighths(field: Any, z0: Any, ts: Any, theta: Any, steps: Any) -> Any:
 @operation("13.7 ODESolver", inputs=GIVEN | {"ts": "(2,): T0, T1", "steps": "()"}, cases=_rk_cases,
            outputs={"z1": "(D,): z(T1)"}, notes=NOTES.split(" Ask")[0], mistakes=(
                TRANSPOSED,
-               Mistake("it is the 3/8 rule, as torchdiffeq's rk4", instead=_three_eighths),
-               Mistake("the stages do not move in t", instead=_rk4(0)),
-               Mistake("the stages weigh the same", instead=_rk4(weights=(1, 1, 1, 1))),
+               Mistake("it is the 3/8 rule, as torchdiffeq's rk4 (a convention, not a mistake)",
+                       instead=_three_eighths),
+               *STAGES,
                Mistake("there is one step more", inputs=lambda steps, **_: {"steps": steps + 1}),
                Mistake("the steps are Euler's", instead=lambda field, z0, ts, theta, steps: euler(
                    named_field(field).f, z0, ts[0], ts[1], theta, int(steps)))))

@@ -56,6 +56,35 @@ def _one_step(a: Any, t: int) -> tuple:
     return np.sqrt(a[t]), np.sqrt(1 - a[t])
 
 
+def _rest_without_root(a: Any, t: int) -> tuple:
+    return np.sqrt(spec.alpha_bar(a, t)), 1 - spec.alpha_bar(a, t)
+
+
+def _abar_without_root(a: Any, t: int) -> tuple:
+    return spec.alpha_bar(a, t), np.sqrt(1 - spec.alpha_bar(a, t))
+
+
+def _exchanged(a: Any, t: int) -> tuple:
+    return scales(a, t)[::-1]
+
+
+REST, ABAR = "1 - ᾱ stands for √(1 - ᾱ)", "ᾱ stands for √ᾱ"
+
+
+def _score_is_eps(source: str, target: str) -> Mistake:
+    if source == "score":
+        return Mistake("the score is read as -eps (in x_0, √(1 - ᾱ) stands for 1 - ᾱ)",
+                       inputs=lambda value, betas, t, **_: {"value": value / _rests(betas, t)})
+    return Mistake("the output is -eps, not the score (from x_0, √(1 - ᾱ) stands for 1 - ᾱ)",
+                   outputs=lambda i, outputs: {
+                       "converted": outputs["converted"] * _rests(i["betas"], i["t"])})
+
+
+def _rests(betas: Any, t: Any) -> Any:
+    """√(1 - ᾱ_t) of every example."""
+    return np.stack([scales(alphas(betas), one)[1] for one in t])[:, None]
+
+
 def _conversions() -> None:
     for source in KINDS:
         for target in KINDS:
@@ -77,6 +106,12 @@ def _conversions() -> None:
             if {source, target} != {"eps", "score"}:  # there it is the output's
                 others.append(Mistake("the input has the other sign",
                                       inputs=lambda value, **_: {"value": -value}))
+            if "score" in (source, target):
+                others.append(_score_is_eps(source, target))
+            elif "x_0" in (source, target):
+                others += [Mistake(name, instead=_convert(source, target, scales=wrong)) for
+                           name, wrong in ((REST, _rest_without_root), (ABAR, _abar_without_root),
+                                           ("√ᾱ and √(1 - ᾱ) are exchanged", _exchanged))]
             operation("13.28, solved for it", outputs={"converted": "(batch, D)"},
                       inputs={"value": f"(batch, D): {source}", "x_t": "(batch, D)",
                               "betas": BETAS, "t": T_EACH.format(1)},

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...lecture import loss as spec
+from ...lecture.loss import alpha_bar
 from ..operation import Arrays, Mistake, operation
 from .common import BETAS, INDEX, LINEAR, OF_LINEAR, T_EACH, alphas, each, levels, scales
 from .diffusion import ALPHA_FOR_ALPHA_BAR, posteriors
@@ -50,10 +51,11 @@ def reverse_step(x_t: Any, x_0_hat: Any, betas: Any, t: Any) -> Any:
     return _reverse(x_t, x_0_hat, betas, t)
 
 
-def ddim(x: Any, hat: Any, a: Any, t: int, s: int, eta: Any = 0, eps: Any = 0) -> Any:
+def ddim(x: Any, hat: Any, a: Any, t: int, s: int, eta: Any = 0, eps: Any = 0,
+         fresh: Callable = lambda a, t, s: 1 - alpha_bar(a, t) / alpha_bar(a, s)) -> Any:
     """From t to s < t (Song et al. 2021, 12): √ᾱ_s x̂_0 + √(1 - ᾱ_s - σ²) ε̂ + σ eps."""
     (at, nt), (as_, ns) = scales(a, t), scales(a, s)
-    sigma = eta * ns / nt * np.sqrt(1 - (at / as_) ** 2)
+    sigma = eta * ns / nt * np.sqrt(fresh(a, t, s))
     return as_ * hat + np.sqrt(ns**2 - sigma**2) * (x - at * hat) / nt + sigma * eps
 
 
@@ -95,6 +97,13 @@ def _keeps_direction(x: Any, hat: Any, a: Any, t: int, s: int, eta: Any, eps: An
                Mistake("x_0 hat is read as v", instead=_ddim_with(
                    lambda x, hat, a, t, s, eta, eps: ddim(
                        x, to_x_0("v", hat, x, *scales(a, t)), a, t, s, eta, eps))),
+               Mistake("σ² has β_t for 1 - ᾱ_t/ᾱ_s (right for s = t - 1 alone)",
+                       instead=_ddim_with(lambda *step: ddim(*step, fresh=lambda a, t, s: (
+                           1 - a[t])))),
+               Mistake("σ² lacks its factor (1 - ᾱ_s)/(1 - ᾱ_t)", instead=_ddim_with(
+                   lambda *step: ddim(*step, fresh=lambda a, t, s: (
+                       1 - alpha_bar(a, t)) / (1 - alpha_bar(a, s)) * (
+                       1 - alpha_bar(a, t) / alpha_bar(a, s))))),
                Mistake("σ is used as a variance", instead=_ddim_with(
                    lambda x, hat, a, t, s, eta, eps: ddim(x, hat, a, t, s, eta, 0) + (
                        ddim(0, 0, a, t, s, eta, 1) ** 2 * eps)))))

@@ -32,6 +32,12 @@ def _loss_with(weight: Callable) -> Callable:
     return training_loss
 
 
+def _times(name: str, factor: Callable) -> Mistake:
+    """The loss times a factor of α and t, another one for every example."""
+    return Mistake(name, outputs=lambda i, outputs: {"loss": outputs["loss"] * np.stack(
+        [factor(alphas(i["betas"]), t) for t in i["t"]])})
+
+
 def _snr(a: Any, t: int) -> Any:
     return spec.alpha_bar(a, t) / (1 - spec.alpha_bar(a, t))
 
@@ -41,12 +47,14 @@ def _scaled(name: str, factor: Callable) -> Mistake:
         key: y * factor(inputs) for key, y in outputs.items()})
 
 
-@operation("13.29", cases=_loss_cases, notes=INDEX, outputs={"loss": "(batch,) in nats"},
+@operation("13.29", cases=_loss_cases, notes=INDEX + " Its mean over t uniform in 2..T is the sum "
+           "over t = 2..T: hence T - 1. Where t = 1, the reconstruction's term, is drawn too, t is "
+           "uniform in 1..T and the factor T: a convention, not a mistake.", outputs={"loss": "(batch,) in nats"},
            inputs={"x_0": "(batch, D)", "betas": BETAS, **LINEAR, "t": T_EACH.format(2),
                    "eps": "(batch, D): makes x_t from x_0"}, mistakes=(
                _scaled("the factor T - 1 is missing (13.29 as printed)",
                        lambda i: 1 / np.longdouble(len(i["betas"]) - 1)),
-               _scaled("the factor is T, not T - 1",
+               _scaled("the factor is T, not T - 1 (a convention where t = 1 is drawn too)",
                        lambda i: np.longdouble(len(i["betas"])) / (len(i["betas"]) - 1)),
                _scaled("it is in bits, not nats", lambda i: 1 / np.log(np.longdouble(2))),
                _scaled("it is the mean over the elements, not their sum",
@@ -59,6 +67,10 @@ def _scaled(name: str, factor: Callable) -> Mistake:
                    lambda a, t: 1)),
                Mistake("the weight is that of eps, |eps - ε̂|² (the \"simple\" loss)",
                        instead=_loss_with(lambda a, t: _snr(a, t))),
+               _times("the weight of |eps - ε̂|², β_t²/(2 σ_t² α_t (1 - ᾱ_t)), lacks its 1/α_t",
+                      lambda a, t: a[t]),
+               _times("σ_t² is β_t, not the posterior's variance", lambda a, t: (
+                   1 - spec.alpha_bar(a, t - 1)) / (1 - spec.alpha_bar(a, t))),
                Mistake("the weight is SNR_t/2, not (SNR_{t-1} - SNR_t)/2", instead=_loss_with(
                    lambda a, t: (len(a) - 2) * _snr(a, t) / 2)),
                Mistake("the weight is SNR_t - SNR_{t+1}, of the next step", instead=_loss_with(
@@ -178,6 +190,11 @@ def _density(average: Callable = lambda x: np.mean(x, axis=(1, 2, 3)),
                Mistake("the bin's width is taken for 2/K", instead=_density(width=lambda K: 2 / K)),
                Mistake("the bin's width is taken for 1/(K - 1), as on [0, 1]",
                        instead=_density(width=lambda K: 1 / (K - 1))),
+               Mistake("the bin's width is taken for 1/K, of images dequantised to [0, 1) (a "
+                       "convention, not a mistake)", instead=_density(width=lambda K: 1 / K)),
+               Mistake("log(2/(K - 1)) is in nats and the rest in bits", outputs=lambda i, o: {
+                   "bits_per_dim": o["bits_per_dim"] + (1 / np.log(np.longdouble(2)) - 1) * (
+                       np.log(2 / np.longdouble(int(i["K"]) - 1)))}),
                Mistake("the bin's width is multiplied where it must be divided",
                        instead=_density(width=lambda K: (K - 1) / 2)),
                Mistake("it is in nats, not bits", instead=_density(log=1)),
