@@ -3,6 +3,7 @@ import json
 import os
 import stat
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from refvdm.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from refvdm.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, whole
 
 plain = st.one_of(st.none(), st.booleans(), st.integers(-2**130, 2**130), st.floats(), st.text(max_size=5))
 arrays = hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.int8, bool, np.uint64]),
@@ -173,6 +174,55 @@ def test_earlier_files_are_read(tmp_path):
     earlier(tmp_path / "c.npz", {"format": "refvdm checkpoint", "version": 1, "tree": {"list": [{"array": 0}]}},
             **{"0": np.arange(6.0).reshape(2, 3)})
     assert same(load_checkpoint(tmp_path / "c.npz"), [np.arange(6.0).reshape(2, 3)])
+
+
+def test_what_zip_readers_take_for_an_archives_end_is_not_enough(saved):
+    """They read past a comment that is missing, and bytes behind the end: a digest cut off, a file grown."""
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[:-71])
+    with np.load(saved) as members:
+        assert len(members["0"]) == 400
+    unusable(saved, "it does not end as it should")
+    earlier(saved, {"format": "refvdm checkpoint", "version": 1, "tree": {"value": 1}})
+    assert load_checkpoint(saved) == 1
+    saved.write_bytes(saved.read_bytes() + bytes(2))
+    with np.load(saved) as members:
+        assert members.files == ["header"]
+    unusable(saved, "it does not end as it should")
+
+
+@pytest.mark.parametrize("version, read", [((1, 0), True), ((2, 0), True), ((3, 0), False)])
+def test_members_of_numpys_format_1_and_2_are_read(tmp_path, version, read):
+    import zipfile
+    header = json.dumps({"format": "refvdm checkpoint", "version": 1, "tree": {"array": 0}}).encode()
+    with zipfile.ZipFile(tmp_path / "c", "w") as archive:
+        for name, array in (("header", np.frombuffer(header, np.uint8)), ("0", np.arange(5.0))):
+            with archive.open(f"{name}.npy", "w") as member, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                np.lib.format.write_array(member, array, version=version)
+    if read:
+        assert same(load_checkpoint(tmp_path / "c"), np.arange(5.0))
+    else:
+        unusable(tmp_path / "c", "corrupt")
+
+
+def test_an_interrupt_behind_the_move_is_an_interrupt(tmp_path, monkeypatch):
+    """The temporary name is gone then, the new file in place."""
+    move = os.replace
+
+    def interrupted(*names):
+        move(*names)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "c", {"x": 2})
+    assert load_checkpoint(tmp_path / "c") == {"x": 2} and os.listdir(tmp_path) == ["c"]
+    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "w") as path:
+        path.write_text("all")
+    assert (tmp_path / "w").read_text() == "all" and sorted(os.listdir(tmp_path)) == ["c", "w"]
+    with pytest.raises(LookupError, match="^before a byte$"), whole(tmp_path / "v"):
+        raise LookupError("before a byte")
 
 
 @pytest.mark.parametrize("version", [float("nan"), True, 0, -3, 1.0, "1", None])

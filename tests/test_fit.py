@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -198,6 +199,21 @@ def test_a_nan_gradient_of_a_finite_loss_never_reaches_a_checkpoint(tmp_path):
     assert load_checkpoint(tmp_path / "c")["step"] == 10
 
 
+@pytest.mark.parametrize("how, kept", [
+    ({"validate_every": 2}, "no checkpoint had been written"),
+    ({"validate_every": 9, "checkpoint_every": 1}, "the last good checkpoint is kept in .*c")])
+def test_parameters_beyond_the_largest_number_are_neither_validated_nor_kept(tmp_path, how, kept):
+    """A slope of 1/1000 is followed by 3e38 a step: finite after one, infinite in float32 after two."""
+    path = tmp_path / "c" if "checkpoint_every" in how else None
+    match = rf"step 2: the loss was finite but parameter \['x'\] is not; {kept}"
+    with np.errstate(over="ignore"), pytest.raises(NonFiniteLoss, match=match):
+        run(lambda theta, rng: np.sum(theta["x"] * np.float32(1e-3)), optimizer=Adam(3e38), validate=None,
+            checkpoint=path, **how)
+    if path is not None:
+        last = load_checkpoint(path)
+        assert last["step"] == 1 and np.allclose(last["theta"]["x"], -3e38, rtol=1e-4)
+
+
 def test_a_non_finite_validation_is_an_error():
     with pytest.raises(NonFiniteLoss, match="step 10: the validation gives nan"):
         run(validate=lambda theta: np.nan)
@@ -252,6 +268,53 @@ def test_progress_without_tqdm_is_a_line_now_and_then(monkeypatch, capsys):
     result = run(progress=True)
     assert "step 40 of 40" in capsys.readouterr().err
     assert bits(result) == bits(run())
+
+
+def test_the_lines_come_every_five_seconds_and_at_the_end(monkeypatch, capsys):
+    """A step takes 2.5 s of this clock."""
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+
+    def loss(theta, rng):
+        clock.now += 2.5
+        return noisy(theta, rng)
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("refvdm.fit.time", clock)
+    result = run(loss, steps=5, progress=True, validate_every=3, unit="nats")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step 2 of 5", "step 4 of 5", "step 5 of 5"]
+    assert "validation" not in lines[0] and all(line.count(" nats") == line.count(",") for line in lines)
+    assert lines[1].endswith(f", validation {result.history[0]['validation']:.4f} nats")
+
+
+@pytest.mark.parametrize("terminal, seconds", [(True, 0.2), (False, 10)])
+def test_the_bar_goes_on_from_the_checkpoint_and_is_rare_in_a_log(tmp_path, monkeypatch, terminal, seconds):
+    bars = []
+
+    class Bar:
+        def __init__(self, **kwargs):
+            bars.append(self)
+            self.kwargs, self.n, self.text, self.closed = kwargs, 0, [], False
+
+        def set_postfix_str(self, text, refresh):
+            self.text.append(text)
+
+        def update(self, n):
+            self.n += n
+
+        def close(self):
+            self.closed = True
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with pytest.raises(Stopped):
+        run(stopping(25, Stopped), checkpoint=tmp_path / "c", progress=True)
+    result = run(checkpoint=tmp_path / "c", progress=True)
+    assert [bar.kwargs for bar in bars] == [
+        {"total": 40, "initial": start, "unit": "step", "mininterval": seconds} for start in (0, 20)]
+    assert bars[1].n == 20 and all(bar.closed for bar in bars)
+    assert bars[1].text[-1].endswith(f", validation {result.history[-1]['validation']:.4f}")
 
 
 @pytest.mark.parametrize("settings", [{"a": np.ones(3)}, {"a": float("nan")}, {"a": {1, 2}}])

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from refvdm.autodiff import check_vjp, grad, jacobian, vjp
 from refvdm.flows import PLU
-from refvdm.flows.plu import plu
+from refvdm.flows.plu import _solved, plu
 
 EPS = np.finfo(np.float64).eps
 POSITIONS = [(), (3,), (2, 3), (1, 1), (2, 0)]
@@ -240,6 +240,41 @@ def test_gradients_of_the_inverse_are_those_of_differences(d, position, seed):
     check_vjp(lambda theta, y: layer.inverse(theta, y)[0], theta, rng.standard_normal((2, *position, d)))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_number(sign):
+    """d = 1, one example: y = s e^l x with dy/dx = s e^l and dy/dl = y; x = s e^-l y with dx/dl = -x."""
+    theta = {"perm": np.array([0]), "lower": np.zeros((1, 1)), "upper": np.zeros((1, 1)),
+             "sign": np.array([sign], np.int8), "log_scale": np.array([0.7])}
+    x, bar, none = np.array([[3.0]]), np.ones((1, 1)), np.zeros(1)
+    for method, s, slope in (("forward", 0.7, 1), ("inverse", -0.7, -1)):
+        y, log_det = getattr(PLU(1), method)(theta, x)
+        np.testing.assert_allclose([y.item(), log_det.item()], [sign * 3 * math.exp(s), s], rtol=1e-15)
+        lower_bar, upper_bar, log_scale_bar, x_bar = gradients(PLU(1), theta, x, bar, none, method)
+        np.testing.assert_allclose(x_bar.item(), sign * math.exp(s), rtol=1e-15)
+        np.testing.assert_allclose(log_scale_bar.item(), slope * y.item(), rtol=1e-15)
+        assert lower_bar == upper_bar == 0
+
+
+def test_the_inverse_at_the_ends_of_what_floats_hold():
+    """e^-l is wanted, not e^l: l = 800 gives 0, l = -709 still a number, l = -800 none, even of y = 0."""
+    theta = {"perm": np.arange(2), "lower": np.zeros((2, 2)), "upper": np.zeros((2, 2)),
+             "sign": np.ones(2, np.int8), "log_scale": np.array([800.0, -709.0])}
+    with np.errstate(over="ignore"):
+        x, log_det = PLU(2).inverse(theta, np.ones((1, 2)))
+        assert x[0, 0] == 0 and log_det == -91
+        np.testing.assert_allclose(x[0, 1], math.exp(709), rtol=1e-15)
+        with pytest.raises(ValueError, match=r"PLU: exp\(-log_scale\) must be finite, got inf at index \(1,\)"):
+            PLU(2).inverse(theta | {"log_scale": np.array([0.0, -800.0])}, np.zeros((1, 2)))
+
+
+def test_a_triangular_solve_takes_the_place_of_its_rows():
+    """No second array of the batch's size: x stands where y stood."""
+    U, x = np.array([[2.0, 1.0], [0.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    rows = x @ U.T
+    found = _solved(U, rows, lower=False, transpose=False, unit=False)
+    assert np.shares_memory(found, rows) and np.array_equal(rows, x)
+
+
 # ---------------------------------------------------------------- gradients
 
 
@@ -406,6 +441,7 @@ def test_start_is_haar_distributed(d):
     (np.zeros((3, 3)), 0), ([[1.0, 2.0], [2.0, 4.0]], 1), ([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0], [0.0, 0.0, 4.0]], 1),
     (np.arange(1.0, 10).reshape(3, 3), 2), (np.arange(1.0, 10, dtype=np.float32).reshape(3, 3), 2),
     ([[1.0, 1.0], [1.0, 1 + EPS]], 1), ([[1.0, 1.0], [1.0, 1 + 2 * EPS]], 1), ([[0.0]], 0),
+    ([[1.0, 1.0], [1.0, 1 + 3 * EPS]], 1),  # 3 ε is below the rounding of both its terms, not of one
     (np.ones((3, 3), np.float32), 1), ([[1.0, 1e20], [1.0, 1e20]], 1)])
 def test_singular_matrix_names_the_pivot(W, pivot):
     with pytest.raises(ValueError,
@@ -441,5 +477,8 @@ def test_wrong_theta(method):
                 theta | {"perm": np.arange(2)}, random_theta(2, np.random.default_rng(0)), [theta], None):
         with pytest.raises(ValueError, match="PLU: theta must be a dict of shapes .*, got "):
             getattr(layer, method)(bad, np.ones((2, 3)))
+    for perm in ([0, 1, 1], [1, 2, 3], [0, 1, -1]):
+        with pytest.raises(ValueError, match=r"PLU: perm must be a permutation of 0..2, got \[ ?[01] "):
+            getattr(layer, method)(theta | {"perm": np.array(perm)}, np.ones((2, 3)))
     with pytest.raises(ValueError, match="PLU: theta must be a dict of shapes"):
         layer.matrix(without)

@@ -1,4 +1,5 @@
 """The lock: one holder at a time, named to the second, and none when it has died."""
+import json
 import os
 import signal
 import subprocess
@@ -28,7 +29,9 @@ def test_the_second_is_told_who_holds_it_and_the_lock_file_goes(tmp_path):
         match = rf"the folder is in use by process {os.getpid()} on \S+ since 20\d\d-"
         with pytest.raises(InUse, match=match), exclusive(tmp_path / "l", "the folder"):
             raise AssertionError
-        assert (tmp_path / "l").exists()
+        mask = os.umask(0)
+        os.umask(mask)
+        assert sys.platform == "win32" or (tmp_path / "l").stat().st_mode & 0o777 == 0o666 & ~mask
     assert not os.listdir(tmp_path) and not lock._held
     with pytest.raises(KeyError), exclusive(tmp_path / "l", "x"):
         raise KeyError
@@ -69,10 +72,16 @@ def test_a_file_removed_between_opening_and_locking_is_tried_anew(tmp_path, monk
 
 def test_a_holder_that_has_not_yet_written_is_another_run(tmp_path, monkeypatch):
     with exclusive(tmp_path / "l", "x"):
-        for text in ("", "[]", "{}"):
+        for text in ("", "[]", "{}", '{"pid": 1, "host": "h"}'):
             (tmp_path / "l").write_text(text)
             with pytest.raises(InUse, match="another run that has just begun"), exclusive(tmp_path / "l", "x"):
                 raise AssertionError
+
+
+def test_what_a_dead_holder_wrote_is_gone_when_the_next_one_writes(tmp_path):
+    (tmp_path / "l").write_text("x" * 500)
+    with exclusive(tmp_path / "l", "x"):
+        assert json.loads((tmp_path / "l").read_text()).keys() == {"pid", "host", "since"}
 
 
 class Msvcrt:
@@ -99,6 +108,7 @@ def test_the_way_of_windows(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "msvcrt", fake, raising=False)
     with exclusive(tmp_path / "l", "the folder"):
         ((_, at, nbytes),) = fake.locked
+        assert json.loads((tmp_path / "l").read_bytes())["pid"] == os.getpid()  # written from its beginning
         assert at > 1000 and nbytes == 1  # behind the text, which others must read
         with pytest.raises(InUse, match=f"in use by process {os.getpid()} on"), exclusive(tmp_path / "l", "the folder"):
             raise AssertionError
