@@ -183,3 +183,28 @@ def test_a_stack_of_right_sides_is_refused():
 def test_the_product_over_an_axis_of_a_number_is_the_number():
     value, pullback = vjp(lambda x: np.prod(x, axis=-1), np.array(2.0))
     assert value == np.prod(np.array(2.0), axis=-1) == 2.0 and pullback(np.array(3.0)) == (3.0,)
+
+
+@pytest.mark.parametrize("subscripts, shapes", [("ij,ij->ij", [(3, 1), (3, 4)]), ("ij,jk->ik", [(2, 1), (3, 4)]),
+                                                ("i,i->", [(1,), (3,)]), ("ij,ij->j", [(1, 4), (3, 4)])])
+def test_einsum_broadcasts_length_one_as_numpy_does(subscripts, shapes):
+    rng = np.random.default_rng(0)
+    check_vjp(lambda *arrays: np.einsum(subscripts, *arrays), *[rng.standard_normal(shape) for shape in shapes])
+
+
+@pytest.mark.parametrize("k", [-2, 0, 1])
+def test_diag_of_an_infinite_number_has_zeros_beside_it(k):
+    x = np.array([np.inf, 1.0])
+    value, pullback = vjp(lambda x: np.diag(x, k), x)
+    np.testing.assert_array_equal(value, np.diag(x, k))
+    y_bar = np.random.default_rng(0).standard_normal(value.shape)
+    np.testing.assert_array_equal(pullback(y_bar)[0], np.diag(y_bar, k))
+
+
+def test_diff_of_negative_order_is_refused_as_numpy_refuses_it():
+    with pytest.raises(ValueError, match="np.diff of a Tensor: n must not be negative, got -1"):
+        vjp(lambda x: np.diff(x, -1), np.ones(3))
+
+
+def test_hypot_has_gradient_0_at_its_kink_as_norm():
+    np.testing.assert_array_equal(vjp(lambda x: np.hypot(x[0], x[1]), np.zeros(2))[1](np.array(1.0))[0], [0, 0])

@@ -722,3 +722,9 @@ def test_tensor_type_is_public():
     seen = []
     vjp(lambda x: seen.append(isinstance(x, Tensor)) or x, X)
     assert seen == [True] and ravel(X)[0].shape == (2,)
+
+
+def test_one_argument_named_twice_by_argnum_is_refused():
+    """From the front and from the end: the gradient of one of them would be 0."""
+    with pytest.raises(TypeError, match="argnum must be an integer, or a tuple of different ones"):
+        value_and_grad(lambda x, y: x * y, argnum=(0, -2))(3.0, 2.0)

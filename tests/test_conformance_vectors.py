@@ -1,13 +1,16 @@
 """Arrays as JSON, the files of cases and answers, and their judge."""
+import hashlib
 import json
 import warnings
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refvdm.conformance import OPERATIONS, vectors, wire
 from refvdm.conformance.__main__ import main
+from refvdm.conformance.adapter import WrongAnswer
 
 EXTENDED = np.finfo(np.longdouble).eps < 1e-18
 
@@ -116,3 +119,24 @@ def test_no_file_of_answers_crashes_verify(tmp_path_factory, answers):
     file = tmp_path_factory.mktemp("a") / "answers.json"
     file.write_text(json.dumps(answers))
     assert main(["verify", str(vectors.SHIPPED), str(file)]) in (1, 2)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"version": 2}'])
+def test_a_file_that_is_none_of_cases_is_named(tmp_path, text):
+    (tmp_path / "q_step.json").write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (tmp_path / "SHA256SUMS").write_text(f"{digest}  q_step.json\n")
+    with pytest.raises(ValueError, match="q_step.json is no file of cases"):
+        vectors.read(tmp_path)
+
+
+def test_sums_that_are_none_are_named(tmp_path):
+    (tmp_path / "SHA256SUMS").write_text("garbage\n")
+    with pytest.raises(ValueError, match="SHA256SUMS must hold digests and names, got 'garbage'"):
+        vectors.read(tmp_path)
+
+
+def test_answers_nested_beyond_reason_are_no_json(tmp_path):
+    (tmp_path / "answers.json").write_text("[" * 100_000)
+    with pytest.raises(WrongAnswer, match="is no JSON"):
+        vectors.Answers(tmp_path / "answers.json")

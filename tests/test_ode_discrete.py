@@ -1,5 +1,7 @@
 """The mode "discrete" is the exact gradient of what the solver computed, on its frozen grid:
 against a solver written again."""
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -251,3 +253,21 @@ def test_float32_equals_float64_on_the_same_steps():
         np.testing.assert_allclose(narrow.z0, wide.z0, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(narrow.ts, wide.ts, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(narrow.theta["W2"], wide.theta["W2"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_moving_grid_far_from_0_walks_back_over_every_step_once():
+    """At t = 1e16 steps of 1 are half of what separates neighbouring times, and their middles fall on the ts: the
+    gradient by theta of z exp(-theta n h) is still that of all n steps."""
+    def f(z, t, theta):
+        return -theta * z
+    found = []
+    for start in (0.0, 1e16):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            solution = solve(f, np.ones(1), start + np.arange(0.0, 41.0, 4.0), np.array(0.1), method="rk4", step=1.0)
+        zs_bar = np.zeros_like(solution.zs)
+        zs_bar[-1] = 1
+        back = adjoint(f, solution, zs_bar, mode="discrete")
+        assert back.stats.accepted == len(solution.path)
+        found.append(back.stats.nvjp / len(solution.path))
+    assert found[0] == found[1] == 4

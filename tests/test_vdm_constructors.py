@@ -189,3 +189,15 @@ def test_levels_that_explode(factors):
     for bad in ([0.1], [0.0, 1.0], [-1.0, 1.0], [1.0, 1.0], [0.1, np.inf], [[0.1, 0.2]], []):
         with pytest.raises(ValueError, match="from_sigmas"):
             Schedule.from_sigmas(bad)
+
+
+@pytest.mark.parametrize("gamma_1", [-10.0, -30.0, -50.0])
+def test_rescaling_keeps_the_first_noise_level_where_alpha_bar_is_rounded_to_1(gamma_1):
+    """ᾱ_1 stays, so 1 - ᾱ_1 does, and 1 - ᾱ_t rises from there: not formed from a rounded ᾱ."""
+    before = Schedule.linear_gamma(10, gamma_1, 10.0)
+    after = before.rescale_zero_terminal_snr()
+    np.testing.assert_allclose(after.gamma[1], gamma_1, rtol=1e-14)
+    assert after.gamma[-1] == np.inf and after.alpha_bar[-1] == 0
+    root = before.sqrt_alpha_bar[1:]
+    expected = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    np.testing.assert_allclose(after.sqrt_alpha_bar[1:], expected, rtol=1e-13)

@@ -338,3 +338,11 @@ def test_a_denoiser_of_another_schedule_is_refused():
             VDM(denoiser, schedule, decoder)
     same = Schedule(schedule.gamma[1:])
     VDM(GaussianDenoiser([0.0], [[1.0]], same), schedule, GaussianDecoder(0.1))
+
+
+def test_between_the_last_two_times_of_zero_terminal_snr_eps_says_nothing_of_x_0():
+    """gamma(t) is infinite from T - 1 on, exclusive: an error as at T, no nan."""
+    schedule, x = Schedule.from_betas([0.1, 0.3, 1.0]), np.ones((1, 2))
+    with pytest.raises(ValueError, match="x_t is noise alone"):
+        convert(x, x, 2.5, schedule, source="eps", target="x_0")
+    assert np.isfinite(convert(x, x, 2.0, schedule, source="eps", target="x_0")).all()

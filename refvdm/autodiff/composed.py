@@ -175,6 +175,8 @@ def _pieces(cut: Callable, x: Array, indices_or_sections: Any, axis: int) -> lis
 
 @composed(np.diff)
 def diff(x: Array, n: int = 1, axis: int = -1) -> Array:
+    if n < 0:
+        raise ValueError(f"np.diff of a Tensor: n must not be negative, got {n}")
     for _ in range(n):
         rows = np.swapaxes(x, axis, 0)
         x = np.swapaxes(rows[1:] - rows[:-1], axis, 0)
@@ -220,11 +222,10 @@ def trace(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
 def diag(x: Array, k: int = 0) -> Array:
     if np.ndim(x) == 2:
         return diagonal(x, k)
-    n = len(x) + abs(k)
-    at = np.diagonal(np.arange(n * n).reshape(n, n), k)
-    place = np.zeros((n * n, len(x)), x.dtype)
-    place[at, np.arange(len(x))] = 1
-    return np.reshape(np.matmul(place, x), (n, n))
+    n, i = len(x) + abs(k), np.arange(len(x))
+    of = np.full((n, n), len(x))  # which element of x stands where; elsewhere the 0 behind them
+    of[i + max(-k, 0), i + max(k, 0)] = i
+    return np.concatenate([x, np.zeros(1, x.dtype)])[of]
 
 
 @composed(np.take)

@@ -104,8 +104,11 @@ def _einsum_pull(i, y_bar, y, *arrays, subscripts):
     rest = [a for k, a in enumerate(arrays) if k != i]
     known = "".join(letter for letter in own if letter in out + "".join(others))
     part = np.einsum(",".join([out, *others]) + "->" + known, y_bar, *rest)
-    shape = [n if letter in known else 1 for letter, n in zip(own, arrays[i].shape)]
-    return np.broadcast_to(part.reshape(shape), arrays[i].shape)
+    # a letter that i does not share, or of length 1 in all the others: the same along it. Of length
+    # 1 in i alone: the engine sums
+    lengths = dict(zip(known, part.shape))
+    part = part.reshape([lengths.get(letter, 1) for letter in own])
+    return np.broadcast_to(part, np.broadcast_shapes(part.shape, arrays[i].shape))
 
 
 defvjp(einsum_of_arrays, each=_einsum_pull)

@@ -7,7 +7,7 @@ layer.py.
 
 Ties and kinks, where a derivative is a matter of policy:
     maximum, minimum    at a = b the cotangent is halved between both (as JAX; torch.maximum too)
-    abs                 0 at 0
+    abs                 0 at 0; hypot at a = b = 0
     max, min            all elements that are the extreme one share equally
     clip                to x on the closed interval [a_min, a_max], outside to the bound (as torch
                         for bounds that are numbers; torch halves at a tensor's, JAX at every)
@@ -71,8 +71,8 @@ defvjp(np.exp2, lambda y_bar, y, x: y_bar * y * math.log(2))
 defvjp(np.log2, lambda y_bar, y, x: y_bar / (x * math.log(2)))
 defvjp(np.log10, lambda y_bar, y, x: y_bar / (x * math.log(10)))
 # y = sqrt(a² + b²)
-defvjp(np.hypot, lambda y_bar, y, a, b: y_bar * (a / y),
-                 lambda y_bar, y, a, b: y_bar * (b / y))
+defvjp(np.hypot, lambda y_bar, y, a, b: y_bar * (a / np.where(y == 0, 1, y)),
+                 lambda y_bar, y, a, b: y_bar * (b / np.where(y == 0, 1, y)))
 # y = a - b floor(a/b); at its steps, as between them
 defvjp(np.remainder, lambda y_bar, y, a, b: y_bar,
                      lambda y_bar, y, a, b: -y_bar * np.floor_divide(a, b))

@@ -142,6 +142,8 @@ def _of_one(f: Callable, argnum: Any, args: tuple, kwargs: dict) -> tuple[Callab
     for i in which:
         if not -len(args) <= i < len(args):
             raise refuse.argnum_range(i, len(args))
+    if len({i % len(args) for i in which}) < len(which):  # -1 may be one that is there already
+        raise refuse.argnum_type(argnum)
     every = list(args)
 
     def of_one(x: Tree) -> Any:

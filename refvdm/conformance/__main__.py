@@ -116,7 +116,7 @@ def _vectors(arguments: argparse.Namespace) -> int:
         files = vectors.write(arguments.directory)
     except OSError as error:
         return _complain(f"{arguments.directory}: {error.strerror}")
-    print(f"wrote {len(files)} operations to {arguments.directory}")
+    print(f"wrote {len(files) - 1} operations and their schema to {arguments.directory}")
     return 0
 
 

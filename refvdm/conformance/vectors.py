@@ -113,12 +113,16 @@ def read(directory: str | Path) -> dict[str, list[Truth]]:
     folder, found = Path(directory), {}
     for line in (folder / SUMS).read_text().splitlines():
         digest, _, name = line.partition("  ")
+        if not name:
+            raise ValueError(f"{folder / SUMS} must hold digests and names, got {line[:80]!r}")
         content = (folder / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError(f"{folder / name} is not the file that {SUMS} describes")
         if name == SCHEMA_FILE:
             continue
         document = json.loads(content)
+        if not isinstance(document, dict) or not {"version", "operation", "cases"} <= set(document):
+            raise ValueError(f"{folder / name} is no file of cases")
         if document["version"] != VERSION:
             raise ValueError(f"{folder / name} has version {document['version']}, expected "
                              f"{VERSION}")
@@ -136,7 +140,7 @@ class Answers:
     def __init__(self, path: str | Path):
         try:
             self.given = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise WrongAnswer(f"{path} is no JSON: {error}") from None
         if not isinstance(self.given, dict):
             raise WrongAnswer(f"{path} must hold an object of operations, got a "

@@ -20,7 +20,7 @@ import numpy as np
 from .adjoint import Gradient
 from .linearise import LinearisedField
 from .solve import Solution
-from .steps import Step
+from .steps import Step, fixed_number
 from .tableau import Weights
 
 
@@ -34,8 +34,8 @@ def discrete(field: LinearisedField, solution: Solution, zs_bar: np.ndarray) -> 
         ts_bar[0] = -ts_bar[1:].sum()
         return Gradient(zs_bar.sum(axis=0), theta_bar, ts_bar, 0, 0)
 
-    if solution.options.step is not None:
-        return _on_a_moving_grid(field, solution, zs_bar)
+    if (longest := solution.options.step) is not None:
+        return _on_a_moving_grid(field, solution, zs_bar, longest)
 
     sign, k = 1 if path[0].h > 0 else -1, len(ts) - 1  # k: the last output not yet met
     y_bar = np.zeros(solution.z0.size, zs_bar.dtype)  # dL/dy at the end of a step, then its start
@@ -62,8 +62,8 @@ def discrete(field: LinearisedField, solution: Solution, zs_bar: np.ndarray) -> 
     return Gradient(y_bar + zs_bar[0], theta_bar, ts_bar, len(path), 0)
 
 
-def _on_a_moving_grid(field: LinearisedField, solution: Solution,
-                      zs_bar: np.ndarray) -> Gradient:
+def _on_a_moving_grid(field: LinearisedField, solution: Solution, zs_bar: np.ndarray,
+                      longest: float) -> Gradient:
     """Step j of the n from ts[i] on starts at ts[i] + j h, h = (ts[i+1] - ts[i])/n; every output is
     the end of one."""
     ts, steps = solution.ts.tolist(), list(solution.path or ())
@@ -77,16 +77,15 @@ def _on_a_moving_grid(field: LinearisedField, solution: Solution,
             ts_bar[i + 1] += slope
             ts_bar[i] -= slope
             continue
-        many = [step for step in steps if min(ts[i : i + 2]) <= step.t + step.h / 2 <= max(
-            ts[i : i + 2])]
-        for j, step in reversed(list(enumerate(many))):
-            back = _StepBack(field, weights, step, y_bar)
+        n = fixed_number(ts[i], ts[i + 1], longest)
+        for j in range(n - 1, -1, -1):
+            back = _StepBack(field, weights, steps.pop(), y_bar)
             y_bar, step_theta_bar, start_bar, h_bar = back.through_the_stages()
             theta_bar += step_theta_bar
-            later = (j * start_bar + h_bar) / len(many)  # what of it moves with ts[i+1]
+            later = (j * start_bar + h_bar) / n  # what of it moves with ts[i+1]
             ts_bar[i + 1] += later
             ts_bar[i] += start_bar - later
-    return Gradient(y_bar + zs_bar[0], theta_bar, ts_bar, len(steps), 0)
+    return Gradient(y_bar + zs_bar[0], theta_bar, ts_bar, len(solution.path or ()), 0)
 
 
 class _StepBack:

@@ -213,12 +213,16 @@ def adaptive_steps(f: RightHandSide, t0: float, y0: np.ndarray, t1: float, optio
 def fixed_grid(ts: list[float], step: float) -> Iterator[tuple[float, float, float]]:
     """t, h, t_new of every step: each [ts[i], ts[i+1]] in ceil(length / step) equal ones."""
     for start, end in itertools.pairwise(ts):
-        # 1.1/0.1 is 11.000000000000002: that is 11 steps, not 12
-        n = math.ceil(min(abs(end - start) / step, 1e15) - 1e-9)
-        n = max(n, int(end != start))
+        n = fixed_number(start, end, step)
         for j in range(n):
             h = (end - start) / n
             yield start + j * h, h, end if j == n - 1 else start + (j + 1) * h
+
+
+def fixed_number(start: float, end: float, step: float) -> int:
+    """How many equal steps of at most this length lead from start to end."""
+    # 1.1/0.1 is 11.000000000000002: that is 11 steps, not 12
+    return max(math.ceil(min(abs(end - start) / step, 1e15) - 1e-9), int(end != start))
 
 
 def fixed_steps(f: RightHandSide, ts: list[float], y0: np.ndarray, step: float, options: Options,

@@ -51,6 +51,7 @@ class Constructors:
     """Of Schedule; what it makes is cls(gamma)."""
 
     sqrt_alpha_bar: Any
+    one_minus_alpha_bar: Any
 
     def __init__(self, gamma: Any):
         raise NotImplementedError
@@ -115,7 +116,14 @@ class Constructors:
         """
         root = np.asarray(checks.unrecorded("rescale_zero_terminal_snr", self.sqrt_alpha_bar[1:],
                                             "a learned schedule keeps its end points"))
-        return type(self).from_alpha_bars(((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2)
+        lost = self.one_minus_alpha_bar[1:]
+        stretched = (root - root[-1]) * root[0] / (root[0] - root[-1])
+        # 1 - √ᾱ_t' = (1 - √ᾱ_1) + (√ᾱ_1 - √ᾱ_t) √ᾱ_1/(√ᾱ_1 - √ᾱ_T), each difference of roots as
+        # that of their squares, which know 1 - ᾱ where ᾱ is rounded to 1
+        fallen = (lost - lost[0]) / (root[0] + root) * root[0] / (root[0] - root[-1])
+        rest = (lost[0] / (1 + root[0]) + fallen) * (1 + stretched)
+        with np.errstate(divide="ignore"):
+            return type(self)(np.log(rest) - 2 * np.log(stretched))
 
     @classmethod
     def linear_beta(cls, T: int, beta_1: float = 1e-4, beta_T: float = 0.02) -> Any:

@@ -67,7 +67,7 @@ def convert(value: Array, x_t: Array, t: Any, schedule: Schedule, *, source: str
     if source == target:
         return value
     if schedule.ends_in_noise and source in ("eps", "score") and target in ("x_0", "v") and (
-            np.max(t) == schedule.T):
+            np.max(t) > schedule.T - 1):  # gamma is inf from there on
         raise ValueError(f"convert: at t = T = {schedule.T} x_t is noise alone (ᾱ_T = 0): {source} "
                          f"says nothing of {target} there; predict x_0 or v")
     return FORMULAS[source, target](value, x_t, a, s)
