@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import hyp1f1
 
 from . import checks
-from .autodiff import Array, Tensor, defvjp, solve_triangular
+from .autodiff import Array, Tensor, defvjp, solve_triangular, stop_gradient
 
 __all__ = ["kl_normal", "kl_normal_full", "log_normal", "log_normal_full"]
 
@@ -157,7 +157,8 @@ def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Arra
 
     with E = L_p^-1 (L_q - L_p) and d_i = 2 log(1 + E_ii). The usual trace - D - log |...| is the
     same, but a difference of large numbers when q and p nearly agree: in float32 it is off by 7 %
-    for deviations that differ by 10^-3. Diagonals positive. ValueError for other shapes.
+    for deviations that differ by 10^-3. ValueError for other shapes and for a diagonal that is not
+    positive.
 
     >>> from refvdm.gaussian import kl_normal_full
     >>> float(kl_normal_full(np.array([3.0, 0.0]), np.eye(2), np.array([1.0, 0.0]), np.eye(2)))
@@ -165,6 +166,10 @@ def kl_normal_full(mean_q: Array, factor_q: Array, mean_p: Array, factor_p: Arra
     """
     _one_gaussian("kl_normal_full", mean_q=mean_q, factor_q=factor_q, mean_p=mean_p,
                   factor_p=factor_p)
+    for name, factor in (("factor_q", factor_q), ("factor_p", factor_p)):
+        if not (np.diagonal(stop_gradient(factor)) > 0).all():
+            raise ValueError(f"kl_normal_full: {name} must have a positive diagonal, "
+                             f"got {np.diagonal(stop_gradient(factor))}")
     E = np.tril(solve_triangular(factor_p, np.tril(factor_q - factor_p), lower=True))
     d = 2 * np.log1p(_diagonal(E))
     z = solve_triangular(factor_p, mean_q - mean_p, lower=True)

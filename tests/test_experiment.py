@@ -133,7 +133,8 @@ def test_fresh_moves_the_earlier_run_each_time_to_a_new_place(tmp_path, capsys, 
         assert call(tmp_path, "--fresh", trial=trial) == 0
         assert trial.drawn == n + 1 and "pictures: a.png" in capsys.readouterr().out
     for n in (1, 2):
-        assert sorted(p.name for p in (tmp_path / f"old-{n}").iterdir()) == ["a.png", "checkpoint.npz", "metrics.json"]
+        assert sorted(p.name for p in (tmp_path / f"old-{n}").iterdir()) == [
+            ".program", "a.png", "checkpoint.npz", "metrics.json"]
     (tmp_path / "a.png").unlink()
     assert call(tmp_path, trial=trial) == 0 and call(tmp_path, trial=trial) == 0 and trial.drawn == 4
 

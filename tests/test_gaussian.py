@@ -214,3 +214,12 @@ def test_squared_distance_is_the_sum_of_squares_of_each_example(shape, dtype):
         check_vjp(squared_distance, x, y)
     np.testing.assert_array_equal(grad(lambda x: np.sum(squared_distance(x, y)))(x), 2 * (x - y))
     np.testing.assert_array_equal(grad(lambda y: np.sum(squared_distance(x, y)))(y), -2 * (x - y))
+
+
+@pytest.mark.parametrize("name", ["factor_q", "factor_p"])
+@pytest.mark.parametrize("bad", [-1.0, 0.0])
+def test_a_factor_without_a_positive_diagonal_is_refused_by_name(name, bad):
+    given = {"mean_q": np.zeros(2), "factor_q": np.eye(2), "mean_p": np.ones(2), "factor_p": np.eye(2)}
+    given[name] = np.diag([1.0, bad])
+    with pytest.raises(ValueError, match=f"kl_normal_full: {name} must have a positive diagonal"):
+        kl_normal_full(**given)
