@@ -230,9 +230,8 @@ def _apart(x: float, y: float) -> tuple[str, str]:
 
 def _numbers(operation: Operation, index: int) -> str:
     """How to get at what a failed case should be."""
-    name = f'OPERATIONS["{operation.name}"]'
     return (f"the reference's numbers of case {index}: from refvdm.conformance import OPERATIONS; "
-            f"{name}.answer({name}.fixed_cases()[{index}])")
+            f'op = OPERATIONS["{operation.name}"]; op.answer(op.fixed_cases()[{index}])')
 
 
 def _first(case: Truth, got: Arrays, index: int) -> str:
