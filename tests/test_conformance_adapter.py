@@ -164,6 +164,18 @@ def test_three_mistakes_are_named_part_by_part_and_first_things_come_first():
         odeint_gradients = staticmethod(lambda field, z0, ts, theta, zs_bar: (z0 + 3, theta + 3, ts + 3))
     why = [v.why for v in check(Wrong, only=["odeint*"]).verdicts if v.why]
     assert why[0].startswith("no known mistake") and why[1].startswith("mend odeint first; no known mistake")
+    Wrong.rk4 = staticmethod(lambda field, z0, ts, theta, steps: z0)
+    why = [v.why for v in check(Wrong, only=["odeint", "rk4"]).verdicts]
+    assert why[0].startswith("mend rk4 first; no known mistake") and why[1].endswith(
+        'op = OPERATIONS["rk4"]; op.answer(op.fixed_cases()[0])')
+
+
+def test_a_solver_of_lower_order_is_not_told_from_another_formula():
+    def odeint(field, z0, ts, theta):
+        zs = OPERATIONS["odeint"].reference(field, z0, ts, theta)
+        return zs * (1 + 1e-4 * np.sin(np.arange(zs.size)).reshape(zs.shape))
+    why = one(odeint, "odeint").why
+    assert "or a method of lower order than it claims" in why and "another formula" not in why
 
 
 def test_a_function_for_pytest(tmp_path):

@@ -106,7 +106,8 @@ def test_what_explains_a_part_of_the_cases_is_said_so():
     half = said(lambda x: 6 * x if x[0] < 0 else 3 * x)
     assert half.startswith("the 1 that fails matches the reference if it is doubled, though that would show in")
     some = said(lambda x: 6 * x if x[0] < 0 else 9 * x)
-    assert some.startswith("1 of the 2 that fail match the reference if it is doubled; case 0: y[0] is 9, ")
+    assert some.startswith(
+        "1 of the 2 that fail match the reference if it is doubled, the others do not; case 0: y[0] is 9, ")
     none = said(lambda x: np.sin(x))
     assert none.startswith("no known mistake explains it; case 0: y[0] is 0.841471, should be 3 (")
 

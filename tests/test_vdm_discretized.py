@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from refvdm.autodiff import check_vjp, grad
-from refvdm.conformance.operations.gaussian import discretized_gaussian_mass
+from refvdm.conformance.operations.discretized import discretized_gaussian_mass
 from refvdm.vdm import VDM, CategoricalDecoder, DiscretizedGaussianDecoder, Prediction, Schedule
 
 LEVELS = np.linspace(-1, 1, 9)

@@ -13,6 +13,9 @@ import numpy as np
 from .operation import Arrays, Mistake, Operation
 from .tolerance import Truth, error, truth, worst
 
+LOWER = ("a method of lower order than it claims (halve your step: a fourth-order error falls 16 "
+         "times)")
+FORMULA = ", rather than another formula"
 SAME = 1e-6  # relative: two numbers that tell one story
 
 
@@ -29,12 +32,13 @@ def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
         return (f"{_all(failed, len(truths))} the reference if {name}, though that would show "
                 f"in what passes too; {first}")
     if many:
-        return f"{many} of the {len(failed)} that fail match the reference if {name}; {first}"
+        return (f"{many} of the {len(failed)} that fail match the reference if {name}, the others "
+                f"do not; {first}")
     if _single(operation, truths, answers, failed):
-        seen = ["to float32's precision all agree: something inside is float32"
-                + (", or the solver is asked for less than 1e-8" if operation.accuracy else
-                   " (dtype = \"float32\" in the adapter, to be judged so)")]
-        return "; ".join(["no known mistake explains it", *seen, first])
+        why = (f", or the solver is asked for less than 1e-8, or {LOWER}" if operation.accuracy else
+               " (dtype = \"float32\" in the adapter, to be judged so)")
+        return ("no known mistake explains it; to float32's precision all agree: something inside "
+                f"is float32{why}; {first}")
     parts = {}
     for output in every if len(every) > 1 else ():
         wrong = [i for i in failed if not made[i].agrees(output)]
@@ -43,9 +47,11 @@ def explain(operation: Operation, truths: list[Truth], answers: list[Arrays],
             parts[output] = f"{output} matches if {name}" if many == len(wrong) else ""
     told = [part for part in parts.values() if part]
     unexplained = [output for output, part in parts.items() if not part] if told else list(every)
-    seen = _seen([truths[i] for i in failed], [answers[i] for i in failed], unexplained)
+    seen = _seen([truths[i] for i in failed], [answers[i] for i in failed], unexplained,
+                 operation.accuracy > 0)
     whole = "no one mistake explains it all" if told else "no known mistake explains it"
-    return "; ".join([whole, *told, *seen, first])
+    more = [] if told else [_numbers(operation, failed[0])]
+    return "; ".join([whole, *told, *seen, first, *more])
 
 
 def _best(operation: Operation, made: list[_Made], failed: list[int],
@@ -131,8 +137,9 @@ class _Made:
 # ---------------------------------------------------------------- what is seen without a mistake
 
 
-def _seen(truths: list[Truth], answers: list[Arrays], names: list[str]) -> list[str]:
-    """What is true of every wrong output of these names as a whole."""
+def _seen(truths: list[Truth], answers: list[Arrays], names: list[str],
+          solved: bool) -> list[str]:
+    """What is true of every wrong output of these names as a whole. solved: by a solver."""
     told = []
     for name in names:
         pairs = [(np.asarray(got[name], float), np.asarray(case.outputs[name], float))
@@ -144,7 +151,8 @@ def _seen(truths: list[Truth], answers: list[Arrays], names: list[str]) -> list[
         near = all(_close(got, y) for got, y in pairs)
         for what in (_digits,) if near else (_factor, _constant, _signs, _order, _digits):
             if found := what(pairs):
-                told.append(f"{name} {found}")
+                told.append(f"{name} {found}".replace(
+                    FORMULA, f", or {LOWER}" if solved else FORMULA))
                 break
     return told
 
@@ -198,8 +206,8 @@ def _digits(pairs: list) -> str:
               for got, y in pairs)
     if off < 1e-3:
         why = ("float32 somewhere, as in 1 - ᾱ from a rounded ᾱ" if off < 1e-6 else
-               "an approximation, a solver's tolerance or a small constant (an epsilon), rather "
-               "than another formula")
+               "an approximation, a solver's tolerance or a small constant (an epsilon)"
+               + FORMULA)
         return f"agrees to {-np.log10(max(off, 1e-16)):.1f} digits of its largest number: {why}"
     return ""
 
@@ -218,6 +226,12 @@ def _apart(x: float, y: float) -> tuple[str, str]:
     """Both with six digits, or with so many that they differ."""
     digits = next((n for n in range(6, 17) if f"{x:.{n}g}" != f"{y:.{n}g}"), 17)
     return f"{x:.{digits}g}", f"{y:.{digits}g}"
+
+
+def _numbers(operation: Operation, index: int) -> str:
+    """How to get at what a failed case should be."""
+    return (f"the reference's numbers of case {index}: from refvdm.conformance import OPERATIONS; "
+            f'op = OPERATIONS["{operation.name}"]; op.answer(op.fixed_cases()[{index}])')
 
 
 def _first(case: Truth, got: Arrays, index: int) -> str:

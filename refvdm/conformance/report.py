@@ -131,8 +131,9 @@ def check(adapter: Any, *, only: Iterable[str] = ("*",), skip: Iterable[str] = (
 
 MADE_OF = {  # whose mistakes another operation shows too
     "plu_inverse": ("plu_forward",), "plu_vjp": ("plu_forward",), "mlp_vjp": ("mlp",),
-    "odeint_gradients": ("odeint",), "odeint_grid_gradients": ("odeint",),
-    "posterior_log_variance": ("schedule_tables",), "q_posterior": ("schedule_tables",),
+    "odeint": ("rk4",), "odeint_gradients": ("odeint",),
+    "odeint_grid_gradients": ("odeint",), "posterior_log_variance": ("schedule_tables",),
+    "q_posterior": ("schedule_tables",),
     "q_marginal": ("schedule_tables",), "kl_t": ("schedule_tables",), "prior_kl": ("q_marginal",),
     "kl_t_any_variance": ("q_posterior", "gaussian_kl"), "reverse_step": ("q_posterior",),
     "training_loss": ("q_marginal", "kl_t"), "ddim_step": ("schedule_tables",),

@@ -18,18 +18,33 @@ def _with_losses(rng: np.random.Generator) -> Iterator[Arrays]:
         yield case | {"zs_bar": 0.4 + rng.standard_normal(shape)}
 
 
+def _known(function: Callable) -> Callable:
+    """function(field, arrays...), once: pairs of mistakes ask for the same again and again."""
+    @functools.lru_cache(maxsize=256)
+    def known(field: str, *arrays: tuple) -> Any:
+        return function(field, *(np.frombuffer(data, dtype).reshape(shape)
+                                 for data, shape, dtype in arrays))
+
+    def found(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> Any:
+        arrays = (z0, ts, theta, zs_bar)
+        return known(str(field), *((x.tobytes(), x.shape, x.dtype) for x in arrays))
+    return found
+
+
+@_known
 def _gradients(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> Any:
-    arrays = (z0, ts, theta, zs_bar)
-    return _known_gradients(str(field), *((x.tobytes(), x.shape, x.dtype) for x in arrays))
-
-
-@functools.lru_cache(maxsize=64)  # pairs of mistakes ask for the same again and again
-def _known_gradients(field: str, *arrays: tuple) -> Any:
-    z0, ts, theta, zs_bar = (np.frombuffer(data, dtype).reshape(shape)
-                             for data, shape, dtype in arrays)
     f = named_field(field)
     zs = _solve(f.f, z0, ts, theta)
     return adjoint.gradient_at_many_times(zs_bar, f, zs, ts, theta, N)
+
+
+@_known
+def _inside(field: Any, z0: Any, ts: Any, theta: Any, zs_bar: Any) -> list[tuple]:
+    """a after its jump, and f, at every inner time."""
+    f = named_field(field).f
+    zs = _solve(f, z0, ts, theta)
+    return [(_gradients(field, zs[k], ts[k:], theta, zs_bar[k:])[0], f(zs[k], ts[k], theta))
+            for k in range(1, len(zs) - 1)]
 
 
 def changed(name: str, **outputs: Callable) -> Mistake:
@@ -110,6 +125,22 @@ def _after_jump(i: Arrays, outputs: Arrays) -> Arrays:
     return {"ts_bar": np.concatenate([[-outputs["z0_bar"] @ f], outputs["ts_bar"][1:]])}
 
 
+def _whole(after: bool, jumps: bool) -> Callable:
+    """Gradients of inner times a · f with the whole a, after its jump there or before (a comes
+    from T1); jumps: a_t jumps by these too, which dL/dT0 shows."""
+    def change(i: Arrays, outputs: Arrays) -> Arrays:
+        found = outputs["ts_bar"].copy()
+        inner = _inside(i["field"], i["z0"], i["ts"], i["theta"], i["zs_bar"])
+        for k, (a, f) in enumerate(inner, 1):
+            found[k] = (a if after else a - i["zs_bar"][k]) @ f
+        return {"ts_bar": _moved(found, np.sum(outputs["ts_bar"] - found) if jumps else 0)}
+    return change
+
+
+INNER = tuple(
+    Mistake(f"the gradients of inner times use the whole a {when} the jump, not zs_bar alone"
+            + (", and a_t jumps by them too" if jumps else ""), outputs=_whole(after, jumps))
+    for after, when in ((True, "after"), (False, "before")) for jumps in (False, True))
 SIGNS = (
     changed("all times' gradients have the other sign (a_t's sign)", ts_bar=lambda y, i: -y),
     changed("dL/dT0 has the other sign", ts_bar=lambda y, i: np.concatenate([-y[:1], y[1:]])),
@@ -153,7 +184,7 @@ A_T = (  # ts_bar[i] = g_i f, i ≥ 1, is what a_t jumps by
                    _no_jump(i, outputs, 0))),
                Mistake("the jump of an inner time is taken a row too late", inputs=only(_late)),
                changed("dL/dT0 and dL/dT1 are exchanged", ts_bar=_ends),
-               *SIGNS, *ABSENT, *A_T,
+               *SIGNS, *ABSENT, *A_T, *INNER,
                Mistake("theta_bar is -a ∂f/∂θ at T0, not its integral (13.16 as printed)",
                        outputs=_not_integrated),
                Mistake("theta_bar is that of z(T1) alone, the other gradients are right",
@@ -240,7 +271,7 @@ def _linear(field: Any, z0: Any, ts: Any, theta: Any, step: Any, zs_bar: Any) ->
                        ts_bar=_inner(lambda grid: ~grid)),
                changed("gradients of inner times on the grid go to dL/dT0 (the grid moves with T0, "
                        "and outputs are copied from it)", ts_bar=_to_the_grid),
-               *SIGNS, *ABSENT[:4], *A_T[:4],
+               *SIGNS, *ABSENT[:4], *A_T[:4], *INNER,
                Mistake("times are rounded to the grid", inputs=_rounded(np.round)),
                Mistake("times off the grid are taken at the grid point before",
                        inputs=_rounded(np.floor)),

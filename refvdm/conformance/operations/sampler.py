@@ -74,6 +74,11 @@ def _ddim_with(step: Callable) -> Callable:
     return ddim_step
 
 
+def _fresh(change: Callable) -> Callable:
+    """A step with something else for 1 - ᾱ_t/ᾱ_s in σ²."""
+    return lambda x, hat, a, t, s, eta, eps: ddim(x, hat, a, t, s, eta, eps, change)
+
+
 def _keeps_direction(x: Any, hat: Any, a: Any, t: int, s: int, eta: Any, eps: Any) -> Any:
     sigma = ddim(0, 0, a, t, s, eta, 1)
     return ddim(x, hat, a, t, s) + sigma * eps
@@ -98,11 +103,9 @@ def _keeps_direction(x: Any, hat: Any, a: Any, t: int, s: int, eta: Any, eps: An
                    lambda x, hat, a, t, s, eta, eps: ddim(
                        x, to_x_0("v", hat, x, *scales(a, t)), a, t, s, eta, eps))),
                Mistake("σ² has β_t for 1 - ᾱ_t/ᾱ_s (right for s = t - 1 alone)",
-                       instead=_ddim_with(lambda *step: ddim(*step, fresh=lambda a, t, s: (
-                           1 - a[t])))),
+                       instead=_ddim_with(_fresh(lambda a, t, s: 1 - a[t]))),
                Mistake("σ² lacks its factor (1 - ᾱ_s)/(1 - ᾱ_t)", instead=_ddim_with(
-                   lambda *step: ddim(*step, fresh=lambda a, t, s: (
-                       1 - alpha_bar(a, t)) / (1 - alpha_bar(a, s)) * (
+                   _fresh(lambda a, t, s: (1 - alpha_bar(a, t)) / (1 - alpha_bar(a, s)) * (
                        1 - alpha_bar(a, t) / alpha_bar(a, s))))),
                Mistake("σ is used as a variance", instead=_ddim_with(
                    lambda x, hat, a, t, s, eta, eps: ddim(x, hat, a, t, s, eta, 0) + (

@@ -49,7 +49,8 @@ def _scaled(name: str, factor: Callable) -> Mistake:
 
 @operation("13.29", cases=_loss_cases, notes=INDEX + " Its mean over t uniform in 2..T is the sum "
            "over t = 2..T: hence T - 1. Where t = 1, the reconstruction's term, is drawn too, t is "
-           "uniform in 1..T and the factor T: a convention, not a mistake.", outputs={"loss": "(batch,) in nats"},
+           "uniform in 1..T and the factor T: a convention, not a mistake.",
+           outputs={"loss": "(batch,) in nats"},
            inputs={"x_0": "(batch, D)", "betas": BETAS, **LINEAR, "t": T_EACH.format(2),
                    "eps": "(batch, D): makes x_t from x_0"}, mistakes=(
                _scaled("the factor T - 1 is missing (13.29 as printed)",
