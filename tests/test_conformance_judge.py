@@ -71,6 +71,17 @@ def cases(operation, *xs):
     return [truth(operation, {"x": np.array(x)}, np.float64) for x in xs]
 
 
+def test_every_number_is_moved_by_itself_and_integers_and_words_not_at_all():
+    """Moved together, the difference of two numbers would stay."""
+    found = truth(made_up(lambda x: x[:1] - x[1:]), {"x": np.array([1 + 1e-9, 1.0])}, np.float64).tolerances["y"]
+    assert 0.3 < float(found[0]) / (32 * np.sqrt(2) * EPS) < 2.01
+
+    def reference(n, word):
+        assert n.dtype == np.int64 and n[0] == 3 and word == "tanh"
+        return np.array([1.0])
+    truth(made_up(reference), {"n": np.array([3]), "word": "tanh"}, np.float64)
+
+
 def test_a_verdict_counts():
     operation = made_up(lambda x: 2 * x)
     known = cases(operation, [1.0, 2.0], [3.0, 4.0], [5.0, 6.0])
@@ -89,6 +100,7 @@ def test_a_verdict_counts():
     assert (verdict.status, verdict.worst) == (PASS, 1.0)  # up to 1 tolerance agrees
     with pytest.raises(ValueError, match="zip"):
         judge(operation, exact, [{"y": np.array([1.0])}])
+    assert judge(operation, [], [])[:6] == ("made_up", PASS, 0, 0, 0.0, "")
     spread = [Truth({}, {"y": np.array([1.0, 0.0, 2.0, -4.0])}, {"y": np.array([1.0, 9.0, 4.0, 12.0])})]
     assert relative(spread) == 2.0 and np.isnan(relative([]))
 
@@ -141,7 +153,13 @@ def test_what_explains_a_part_of_the_cases_is_said_so():
 def test_a_tolerance_is_as_wide_for_what_a_mistake_makes_larger():
     huge = Mistake("it is a million times as large", outputs=lambda i, o: {"y": 1e6 * o["y"]})
     assert said(lambda x: 3e6 * x * (1 + 5e-11), mistakes=(huge,)).startswith("all 2 match the reference if it")
-    assert said(lambda x: 3e6 * x * (1 + 5e-9), mistakes=(huge,)).startswith("no known mistake")
+    assert said(lambda x: 3e6 * x * (1 + 1.5e-10), mistakes=(huge,)).startswith("no known mistake")
+
+
+@pytest.mark.parametrize("got, told", [(1.0, "all 1 match the reference if then"), (1.5, "no known mistake explains")])
+def test_where_all_is_zero_no_number_is_typical(got, told):
+    operation = made_up(lambda x: 0 * x, (LATER,))
+    assert explain(operation, cases(operation, [1.0]), [{"y": np.array([got])}], [0]).startswith(told)
 
 
 LATER = Mistake("then 1 is added", outputs=lambda i, o: {"y": o["y"] + 1})
@@ -179,6 +197,8 @@ def test_one_number_a_case_shows_no_factor_of_its_own_and_no_constant():
     """Any wrong number is some factor and some constant off."""
     text = said(lambda x: 3 * x + 1, xs=((1.0,), (-2.0,)), mistakes=())
     assert text.startswith("no known mistake explains it; case 0: y[0] is 4, should be 3 (")
+    last = said(lambda x: 3 * x * np.array([1, 1.0015]), mistakes=())  # 2.8 digits are another number
+    assert last.startswith("no known mistake explains it; case 0: y[1] is ")
     assert "y is 2 times" in said(lambda x: 6 * x, xs=((1.0,), (-2.0,)), mistakes=())
 
 
@@ -191,11 +211,15 @@ def test_outputs_are_explained_one_by_one():
     text = explain(operation, known, answers, [0, 1])
     assert text.startswith("no one mistake explains it all; y matches if y is doubled; "
                            "z is a constant off, in the first case 1; case 0: y[0] is 2, should be 1 (")
+    two = made_up(lambda x: (x, 3 * x), (first,), outputs=("y", "z"))
+    both = explain(two, cases(two, [1.0, 2.5], [-2.0, 3.0]), [{"y": y["y"], "z": y["z"]} for y in answers], [0, 1])
+    assert both + ", w agrees" == text
     assert "2 of 2 numbers differ), z[0] is 4, should be 3 (" in text and text.endswith(", w agrees")
 
 
 def test_numbers_are_shown_with_as_many_digits_as_tell_them_apart():
-    assert _apart(4.0, 3.0) == ("4", "3") and _apart(1.0, 1 + 1e-9) == ("1", "1.000000001")
+    assert _apart(1 / 3, 0.5) == ("0.333333", "0.5") and _apart(4.0, 3.0) == ("4", "3")
+    assert _apart(1.0, 1 + 1e-9) == ("1", "1.000000001")
     assert _apart(1.00001, 1.0) == ("1.00001", "1") and _apart(1.000001, 1.0) == ("1.000001", "1")
     assert _apart(0.1, np.nextafter(0.1, 1)) == ("0.10000000000000001", "0.10000000000000002")
 
@@ -223,3 +247,9 @@ def test_the_exit_status(statuses, expected, status):
     of = {"P": PASS, "F": FAIL, "E": ERROR, "M": MISSING}
     verdicts = [Verdict(str(i), of[letter], 1, 0, 0.0, "") for i, letter in enumerate(statuses)]
     assert Report(verdicts, frozenset(expected)).status == status
+
+
+@pytest.mark.parametrize("status, compared", [(PASS, True), (FAIL, True), (ERROR, False), (MISSING, False)])
+def test_the_table_explains_tolerances_where_there_are_any(status, compared):
+    table = Report([Verdict("a", status, 2, 1, 1.5, "", 1e-10)]).table()
+    assert ("An error of up to 1 tolerance agrees." in table) == ("1e-10" in table) == compared

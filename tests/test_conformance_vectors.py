@@ -55,6 +55,8 @@ def test_what_is_no_array_is_itself():
     assert wire.decode({"dtype": "a", "shape": "b"}) == {"dtype": "a", "shape": "b"}
     assert wire.encode((np.float32(0.5), np.bool_(True), None, [np.array([True])])) == [
         0.5, True, None, [{"dtype": "int64", "shape": [1], "data": [1]}]]
+    with pytest.raises(ValueError, match="JSON"):
+        wire.dumps({"a number outside an array": np.nan})
     assert wire.encode(np.array(np.nan)) == {"dtype": "float64", "shape": [], "data": ["nan"]}
 
 
