@@ -29,6 +29,39 @@ def test_arrays_come_back_to_the_bit(numbers, dtype):
     assert "0.1," in wire.dumps(np.array([0.1, 0], np.float32))  # shortest of its own dtype
 
 
+@pytest.mark.parametrize("change, message", [
+    ({"dtype": "float16"}, "dtype must be one of float64, float32, int64, got 'float16'"),
+    ({"dtype": ["float64"]}, r"dtype must be one of .*, got \['float64'\]"),
+    ({"shape": 2}, "shape must be a list of integers, got 2"),
+    ({"shape": [2.0]}, r"shape must be a list of integers, got \[2.0\]"),
+    ({"shape": [True, 2]}, r"shape must be a list of integers, got \[True, 2\]"),
+    ({"shape": [-1, -2]}, r"shape must be a list of integers, got \[-1, -2\]"),
+    ({"shape": [3]}, r"shape \[3\] needs 3 numbers in data, got 2"),
+    ({"shape": []}, r"shape \[\] needs 1 numbers in data, got 2"),
+    ({"data": 1.5}, r"shape \[2\] needs 2 numbers in data, got 1.5"),
+    ({"data": [1, "Infinity"]}, "data must hold numbers of dtype float64, got 'Infinity'"),
+    ({"data": [1, True]}, "data must hold numbers of dtype float64, got True"),
+    ({"data": [1, [2]]}, r"data must hold numbers of dtype float64, got \[2\]"),
+    ({"data": [1, None]}, "data must hold numbers of dtype float64, got None"),
+    *(({"dtype": "int64", "data": [1, bad]}, f"data must hold numbers of dtype int64, got {bad!r}")
+      for bad in (2.0, "nan", "inf", "-inf"))])
+def test_arrays_that_are_none_are_refused_by_name(change, message):
+    whole = {"dtype": "float64", "shape": [2], "data": [1, "-inf"]}
+    assert wire.decode(whole).tolist() == [1, -np.inf] and wire.decode({**whole, "data": [1, 2]}).dtype == np.float64
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        wire.decode([{"x": {**whole, **change}}])
+
+
+def test_what_is_no_array_is_itself():
+    """Three keys make an array; any other dict is a dict."""
+    assert wire.decode({"dtype": "a", "shape": "b"}) == {"dtype": "a", "shape": "b"}
+    assert wire.encode((np.float32(0.5), np.bool_(True), None, [np.array([True])])) == [
+        0.5, True, None, [{"dtype": "int64", "shape": [1], "data": [1]}]]
+    with pytest.raises(ValueError, match="JSON"):
+        wire.dumps({"a number outside an array": np.nan})
+    assert wire.encode(np.array(np.nan)) == {"dtype": "float64", "shape": [], "data": ["nan"]}
+
+
 def test_shipped_vectors_are_the_references_to_the_last_digit(tmp_path):
     """Outputs anew from the files' inputs; the last digit where the platform has extended precision."""
     shipped = vectors.read(vectors.SHIPPED)

@@ -56,8 +56,7 @@ def decode(x: Any) -> Any:
     kinds: tuple = (int,) if dtype == "int64" else (int, float)
     numbers = [NOT_FINITE.get(v, v) if isinstance(v, str) else v for v in data]
     for v, number in zip(data, numbers):
-        if type(number) not in kinds and not (isinstance(v, str) and dtype != "int64"
-                                              and v in NOT_FINITE):
+        if type(number) not in kinds:
             raise ValueError(f"data must hold numbers of dtype {dtype}, got {v!r}")
     return np.array(numbers, dtype).reshape(shape)
 
