@@ -48,22 +48,27 @@ class Report(NamedTuple):
             return 2
         return 1 if bad - self.expected_to_fail or passed & self.expected_to_fail else 0
 
+    def __str__(self) -> str:
+        return self.table()
+
     def table(self) -> str:
         """For a terminal, 100 columns."""
+        stated = any(np.isfinite(v.tolerance) for v in self.verdicts)  # not so for whole objects
         lines = [("operation                  result           cases that agree "
-                 "worst error/tolerance  tolerance")]
+                 "worst error/tolerance" + "  tolerance" * stated)]
         for v in self.verdicts:
             if v.status == MISSING:
                 lines.append(f"{v.name:26s} {v.status:16s}")
                 continue
             cases = f"{v.cases - v.failed} of {v.cases}" if v.cases else ""
             note = " (expected)" if v.name in self.expected_to_fail else ""
-            size = "" if v.status == ERROR else f"{v.worst:21.2g} {v.tolerance:10.1g}"
+            size = "" if v.status == ERROR else f"{v.worst:21.2g}"
+            size += f" {v.tolerance:10.1g}" if size and stated else ""
             lines.append(f"{v.name:26s} {v.status + note:16s} {cases:>16s} {size}".rstrip())
             if v.why:
                 lines += textwrap.wrap(v.why, 96, initial_indent="    ", subsequent_indent="    ")
         if any(v.status in (PASS, FAIL) for v in self.verdicts):
-            lines += ["", LEGEND]
+            lines += ["", LEGEND if stated else "An error of up to 1 tolerance agrees."]
         return "\n".join([*lines, "", self.summary()])
 
     def summary(self) -> str:

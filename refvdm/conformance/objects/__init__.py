@@ -13,6 +13,17 @@ report.Report:
     check_initialisation     a start from data, as ActNorm's
     check_gradient      a gradient against finite differences of the function itself
     check_likelihood    log densities against exact ones
+
+print(report) is a table, report.status the exit status of a command, report.json() for machines:
+
+    >>> import numpy as np
+    >>> from refvdm.conformance.objects import check_flow_layer
+    >>> x = np.array([[0.3, -1.2], [2.0, 0.1]])
+    >>> def forward(x):
+    ...     return 3 * x, np.full(len(x), np.log(3))  # 2 log 3, of two elements
+    >>> report = check_flow_layer(forward, lambda y: (y / 3, np.full(len(y), -2 * np.log(3))), x)
+    >>> report.status, [(v.name, v.status) for v in report.verdicts][:2]
+    (1, [('log_det', 'FAIL'), ('inverse of forward', 'pass')])
 """
 from .ancestral import check_ancestral
 from .continuous import check_continuous_loss
