@@ -75,9 +75,9 @@ def check_flow_layer(forward: Callable, inverse: Callable, x: Any, *,
         return [judged("log_det", by_slopes, log_det, expected, _of_log_det(x, log_det, expected)),
                 judged("inverse of forward", by_rounding, back, x,
                        _of_inverse(forward, J, of_x, of_y, y.shape, x.shape)),
-                judged("log_det of the inverse", by_rounding, inverse_log_det, -log_det,
-                       {"it has the sign of the forward one": log_det}
-                       | _of_log_det(x, inverse_log_det, -log_det))]
+                judged("log_det of the inverse", by_slopes + by_rounding, inverse_log_det,
+                       -expected, {"it has the sign of the forward one": expected}
+                       | _of_log_det(x, inverse_log_det, -expected))]
     return Report(guarded("flow layer", measure))
 
 
