@@ -9,7 +9,7 @@ from refvdm.conformance import vectors
 from refvdm.conformance.diagnose import _apart, explain
 from refvdm.conformance.judge import ERROR, FAIL, MISSING, PASS, Verdict, judge, relative
 from refvdm.conformance.operation import Mistake, Operation
-from refvdm.conformance.report import Report
+from refvdm.conformance.report import Report, check
 from refvdm.conformance.tolerance import Truth, error, truth, worst
 
 EPS = np.finfo(float).eps
@@ -248,6 +248,11 @@ def test_the_exit_status(statuses, expected, status):
     of = {"P": PASS, "F": FAIL, "E": ERROR, "M": MISSING}
     verdicts = [Verdict(str(i), of[letter], 1, 0, 0.0, "") for i, letter in enumerate(statuses)]
     assert Report(verdicts, frozenset(expected)).status == status
+
+
+def test_what_is_missing_has_no_cases():
+    (verdict,) = check(type("Nothing", (), {}), only=["q_step"]).verdicts
+    assert verdict[:4] == ("q_step", MISSING, 0, 0) and verdict.why == "" and np.isnan(verdict.worst)
 
 
 @pytest.mark.parametrize("status, compared", [(PASS, True), (FAIL, True), (ERROR, False), (MISSING, False)])
