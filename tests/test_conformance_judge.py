@@ -203,6 +203,13 @@ def test_one_number_a_case_shows_no_factor_of_its_own_and_no_constant():
     assert "y is 2 times" in said(lambda x: 6 * x, xs=((1.0,), (-2.0,)), mistakes=())
 
 
+def test_where_nan_comes_from_is_guessed():
+    operation = made_up(lambda x: np.log(np.abs(x)))
+    known = cases(operation, [-1.5, 2.0])
+    why = judge(operation, known, [{"y": np.array([np.nan, np.log(2.0)])}]).why
+    assert "y[0] is nan, should be 0.405465 (the logarithm or the root of a negative number?; 1 of 2" in why
+
+
 def test_outputs_are_explained_one_by_one():
     """Each by its own mistake, or what is seen of it; the one that agrees is said to."""
     first = Mistake("y is doubled", outputs=lambda i, o: {"y": 2 * o["y"]})

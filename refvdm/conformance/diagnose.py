@@ -245,7 +245,8 @@ def _first(case: Truth, got: Arrays, index: int) -> str:
         place = tuple(int(i) for i in wrong[0]) if np.ndim(units) else ()
         x, y = np.asarray(got[name])[place], case.outputs[name][place]
         got_text, y_text = _apart(float(x), float(y))
+        size = (f"{np.asarray(units)[place]:.3g} tolerances" if not np.isnan(x) else
+                "the logarithm or the root of a negative number?")
         parts.append(f"{name}{list(place) if place else ''} is {got_text}, should be {y_text} "
-                     f"({np.asarray(units)[place]:.3g} tolerances; {len(wrong)} of "
-                     f"{np.size(units)} numbers differ)")
+                     f"({size}; {len(wrong)} of {np.size(units)} numbers differ)")
     return f"case {index}: " + ", ".join(parts)
