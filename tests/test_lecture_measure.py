@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import refvdm
 from refvdm.lecture import PRINTED, equations
 from refvdm.lecture import __main__ as command
 from refvdm.lecture.measure import MEASURES, distance, matches, results
@@ -107,7 +108,7 @@ def test_wrong_arguments(wrong, capsys):
 def test_the_errata_are_the_commands(capsys):
     assert command.main(["--errata"]) == 0
     printed = capsys.readouterr().out
-    assert printed == (ROOT / "refvdm" / "lecture" / "ERRATA.md").read_text(encoding="utf-8")
+    assert printed == (Path(refvdm.__file__).parent / "lecture" / "ERRATA.md").read_text(encoding="utf-8")
     rows = printed.splitlines()
     assert sum(row.startswith("| ") for row in rows) - 1 == sum(e.printed is not None for e in equations())
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
