@@ -216,7 +216,7 @@ def test_the_experiment_of_the_docstring_is_whole_and_goes_on(script, tmp_path, 
 
 def test_a_notebook_has_the_defaults_and_quick_a_folder_of_its_own(monkeypatch):
     """What stands in sys.argv is the kernel's own there; options given in the call count everywhere."""
-    monkeypatch.setattr(sys, "argv", ["/usr/lib/ipykernel_launcher.py", "-f", "/tmp/kernel.json"])
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
     parser = experiment.arguments("ring", "", 2000)
     args = experiment.options(parser)
     assert (args.steps, args.seed, args.quick, args.out.as_posix()) == (2000, 0, False, "runs/ring")
