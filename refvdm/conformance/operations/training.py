@@ -47,6 +47,15 @@ def _scaled(name: str, factor: Callable) -> Mistake:
         key: y * factor(inputs) for key, y in outputs.items()})
 
 
+OF_ANY_LOSS = (
+    _scaled("it is in bits, not nats", lambda i: 1 / np.log(np.longdouble(2))),
+    _scaled("it is the mean over the elements, not their sum",
+            lambda i: 1 / np.longdouble(i["x_0"].shape[-1])),
+    _scaled("the factor 1/2 is forgotten", lambda i: 2),
+    Mistake("it is the mean over the batch, not one number per example",
+            outputs=lambda i, outputs: {"loss": 0 * outputs["loss"] + np.mean(outputs["loss"])}))
+
+
 @operation("13.29", cases=_loss_cases, notes=INDEX + " Its mean over t uniform in 2..T is the sum "
            "over t = 2..T: hence T - 1. Where t = 1, the reconstruction's term, is drawn too, t is "
            "uniform in 1..T and the factor T: a convention, not a mistake.",
@@ -57,13 +66,7 @@ def _scaled(name: str, factor: Callable) -> Mistake:
                        lambda i: 1 / np.longdouble(len(i["betas"]) - 1)),
                _scaled("the factor is T, not T - 1 (a convention where t = 1 is drawn too)",
                        lambda i: np.longdouble(len(i["betas"])) / (len(i["betas"]) - 1)),
-               _scaled("it is in bits, not nats", lambda i: 1 / np.log(np.longdouble(2))),
-               _scaled("it is the mean over the elements, not their sum",
-                       lambda i: 1 / np.longdouble(i["x_0"].shape[-1])),
-               _scaled("the factor 1/2 is forgotten", lambda i: 2),
-               Mistake("it is the mean over the batch, not one number per example",
-                       outputs=lambda i, outputs: {"loss": 0 * outputs["loss"] + np.mean(
-                           outputs["loss"])}),
+               *OF_ANY_LOSS,
                Mistake("the weight is missing (|x_0 - x̂_0|²)", instead=_loss_with(
                    lambda a, t: 1)),
                Mistake("the weight is that of eps, |eps - ε̂|² (the \"simple\" loss)",
@@ -126,13 +129,7 @@ def _clock(weight: Callable) -> Callable:
                Mistake("the schedule is taken for linear in t", inputs=lambda power, **_: {
                    "power": 0 * power + 1}),
                _scaled("its sign is the other one", lambda i: -1),
-               _scaled("it is in bits, not nats", lambda i: 1 / np.log(np.longdouble(2))),
-               _scaled("it is the mean over the elements, not their sum",
-                       lambda i: 1 / np.longdouble(i["x_0"].shape[-1])),
-               _scaled("the factor 1/2 is forgotten", lambda i: 2),
-               Mistake("it is the mean over the batch, not one number per example",
-                       outputs=lambda i, outputs: {"loss": 0 * outputs["loss"] + np.mean(
-                           outputs["loss"])})))
+               *OF_ANY_LOSS))
 def continuous_loss(x_0: Any, x_0_hat: Any, t: Any, gamma_0: Any, gamma_1: Any, power: Any) -> Any:
     """-½ dSNR/dt |x_0 - x̂_0|² = ½ dgamma/dt e^-gamma |x_0 - x̂_0|²"""
     return _clock(lambda gamma, slope: np.exp(-gamma) * slope / 2)(
